@@ -1,0 +1,28 @@
+// Builds the four bundles, each apart: the extension host (CommonJS, imports only `vscode`), the worker and the command
+// line (ES modules for Node), and the report page. ONNX Runtime's WebAssembly file lies beside them and is read on demand.
+import { build, context } from 'esbuild';
+import { chmod, copyFile, mkdir, rm } from 'node:fs/promises';
+
+const watch = process.argv.includes('--watch');
+const common = { bundle: true, sourcemap: watch, minify: !watch, legalComments: 'linked', logLevel: 'warning', target: 'es2022' };
+const node = { ...common, platform: 'node', target: 'node20' };
+
+// CommonJS packages inside an ES module bundle call `require` for Node's own modules.
+const requireForEsm = "import { createRequire as _createRequire } from 'node:module'; const require = _createRequire(import.meta.url);";
+
+const bundles = [
+  { ...node, entryPoints: ['src/extension.ts'], outfile: 'dist/extension.cjs', format: 'cjs', external: ['vscode'] },
+  { ...node, entryPoints: ['src/worker.ts'], outfile: 'dist/worker.js', format: 'esm', banner: { js: requireForEsm } },
+  { ...node, entryPoints: ['src/cli.ts'], outfile: 'dist/cli.js', format: 'esm', banner: { js: `#!/usr/bin/env node\n${requireForEsm}` } },
+  { ...common, entryPoints: ['webview/report.ts'], outfile: 'dist/webview/report.js', format: 'iife', platform: 'browser', loader: { '.css': 'css' } },
+];
+
+await rm('dist', { recursive: true, force: true });
+await mkdir('dist', { recursive: true });
+await copyFile('node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm', 'dist/ort-wasm-simd-threaded.wasm');
+if (watch) {
+  for (const options of bundles) await (await context(options)).watch();
+} else {
+  await Promise.all(bundles.map((options) => build(options)));
+  await chmod('dist/cli.js', 0o755);
+}

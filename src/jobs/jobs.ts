@@ -1,0 +1,43 @@
+import type { StabilityReport } from '../report/report.js';
+import type { Verification } from '../report/verification.js';
+
+/** The jobs that the command line, the worker thread and the tests run. Everything here can be cloned between threads. */
+
+export interface CheckOptions {
+  /** Allowed error of the recurrent output (max absolute). */
+  epsilon: number;
+  /** Range of the model's float inputs; absent: derived from the graph, else [-1, 1]. */
+  inputRange?: { lower: number; upper: number };
+  /** Longest truncation length that is considered. */
+  maxLength: number;
+  confidence: number;
+  quantile: number;
+}
+
+export const defaultCheckOptions: CheckOptions = { epsilon: 1e-3, maxLength: 256, confidence: 0.95, quantile: 0.99 };
+
+export interface ExportOptions extends CheckOptions {
+  /** Context in steps, or `auto` for the smallest length that the check calls safe. */
+  length: number | 'auto';
+}
+
+export interface ExportResult {
+  /** The truncated ONNX model, already verified. */
+  model: Uint8Array;
+  verification: Verification;
+  report: StabilityReport;
+}
+
+/** Files of one checkpoint: itself, and what it names beside it. Paths that leave the folder are refused by the caller's implementation. */
+export interface CheckpointFiles {
+  /** The name that messages show. */
+  name: string;
+  read(): Promise<Uint8Array>;
+  /** A file of the same folder (external data, samples); undefined when it does not exist. */
+  readSibling(relativePath: string): Promise<Uint8Array | undefined>;
+  /** The samples that the user chose; undefined: look for NAME.samples.npz beside the checkpoint. */
+  samples?: { name: string; read(): Promise<Uint8Array> };
+}
+
+/** Called with the step in words and the fraction done; throws when the job was cancelled. */
+export type Progress = (step: string, fraction: number) => Promise<void>;

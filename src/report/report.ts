@@ -1,0 +1,110 @@
+import { Type, type Static } from 'typebox';
+
+/**
+ * The report that `check` prints with `--format json` and that the report page shows.
+ * The TypeScript type and the published JSON Schema (schema/report.schema.json, `npm run generate`) both come from this file.
+ * A number that does not exist, because a bound is infinite or a search found nothing, is null.
+ */
+
+const Cell = Type.Union([Type.Literal('rnn'), Type.Literal('lstm'), Type.Literal('gru')]);
+const Direction = Type.Union([Type.Literal('forward'), Type.Literal('reverse'), Type.Literal('bidirectional')]);
+const NullableNumber = Type.Union([Type.Number(), Type.Null()]);
+
+const CertificateSchema = Type.Object({
+  name: Type.String({ description: 'miller-hardt, comparison-operator' }),
+  norm: Type.String({ description: 'The norm in which one step contracts by lambda' }),
+  lambda: NullableNumber,
+  holds: Type.Boolean({ description: 'True when the conditions hold, which makes lambda < 1 a proven contraction constant' }),
+  conditions: Type.Optional(
+    Type.Array(
+      Type.Object({
+        text: Type.String({ description: 'The inequality, as the source states it' }),
+        value: Type.Number(),
+        limit: Type.Number(),
+        holds: Type.Boolean(),
+      }),
+    ),
+  ),
+});
+
+const LayerSchema = Type.Object({
+  name: Type.String(),
+  cell: Cell,
+  direction: Direction,
+  inputSize: Type.Integer(),
+  hiddenSize: Type.Integer(),
+  lambda: NullableNumber,
+  lambdaLowerBound: NullableNumber,
+  certificates: Type.Array(CertificateSchema),
+});
+
+const DiagnosticSchema = Type.Object({
+  code: Type.String({ description: 'Stable code, explained in docs/diagnostics.md' }),
+  severity: Type.Union([Type.Literal('error'), Type.Literal('warning'), Type.Literal('information'), Type.Literal('hint')]),
+  message: Type.String(),
+  layer: Type.Optional(Type.String()),
+});
+
+const NumberOrList = Type.Union([Type.Number(), Type.Array(Type.Number())]);
+
+export const ReportSchema = Type.Object(
+  {
+    schemaVersion: Type.Literal(1),
+    file: Type.String(),
+    format: Type.Union([Type.Literal('onnx'), Type.Literal('tfjs')]),
+    model: Type.Object({
+      producer: Type.String(),
+      opset: Type.Integer(),
+      bytes: Type.Integer({ description: 'Size of the checkpoint file' }),
+      parameters: Type.Integer({ description: 'Numbers stored in the recurrent layers' }),
+    }),
+    verdict: Type.Union([
+      Type.Literal('stable'),
+      Type.Literal('stable-on-data'),
+      Type.Literal('unstable'),
+      Type.Literal('inconclusive'),
+    ]),
+    summary: Type.String({ description: 'The verdict in one or two sentences, with what to do next' }),
+    epsilon: Type.Number({ exclusiveMinimum: 0, description: 'Allowed error of the recurrent output, max absolute' }),
+    inputRange: Type.Object({
+      lower: NumberOrList,
+      upper: NumberOrList,
+      source: Type.Union([Type.Literal('derived'), Type.Literal('user'), Type.Literal('samples'), Type.Literal('default')]),
+    }),
+    safeLength: Type.Union([
+      Type.Object({
+        k: Type.Integer({ minimum: 0 }),
+        basis: Type.Union([Type.Literal('certified'), Type.Literal('samples')]),
+        confidence: Type.Optional(Type.Number()),
+        quantile: Type.Optional(Type.Number()),
+        windows: Type.Optional(Type.Integer()),
+        sequences: Type.Optional(Type.Integer()),
+      }),
+      Type.Null(),
+    ]),
+    lambda: NullableNumber,
+    lambdaLowerBound: NullableNumber,
+    curve: Type.Object({
+      k: Type.Array(Type.Integer()),
+      bound: Type.Union([Type.Array(Type.Number()), Type.Null()]),
+      measured: Type.Union([Type.Array(Type.Number()), Type.Null()]),
+      measuredOn: Type.Union([
+        Type.Object({
+          source: Type.Union([Type.Literal('samples'), Type.Literal('synthetic')]),
+          sequences: Type.Integer(),
+          windows: Type.Integer({ description: 'Windows compared at the largest measured k' }),
+        }),
+        Type.Null(),
+      ]),
+    }),
+    layers: Type.Array(LayerSchema),
+    diagnostics: Type.Array(DiagnosticSchema),
+  },
+  { $id: 'urn:rnn-stability:report:1', title: 'RNN Stability report' },
+);
+
+export type StabilityReport = Static<typeof ReportSchema>;
+export type LayerReport = Static<typeof LayerSchema>;
+export type Certificate = Static<typeof CertificateSchema>;
+export type Diagnostic = Static<typeof DiagnosticSchema>;
+export type Verdict = StabilityReport['verdict'];

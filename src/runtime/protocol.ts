@@ -1,0 +1,27 @@
+import type { StabilityReport } from '../report/report.js';
+import type { ExportOptions, ExportResult, CheckOptions } from '../jobs/jobs.js';
+
+/** Messages between the extension host and the worker thread. The host owns the files; the worker asks for the ones it needs. */
+
+export type ToWorker =
+  | { type: 'check'; job: number; file: string; samples: string | null; options: CheckOptions }
+  | { type: 'export'; job: number; file: string; samples: string | null; options: ExportOptions }
+  | { type: 'cancel'; job: number }
+  /** Answer to `read`. */
+  | { type: 'file'; request: number; bytes: Uint8Array | null; error: string | null };
+
+export type FromWorker =
+  | { type: 'progress'; job: number; step: string; fraction: number }
+  | { type: 'checked'; job: number; report: StabilityReport }
+  | { type: 'exported'; job: number; result: ExportResult }
+  | { type: 'failed'; job: number; error: SerializedError }
+  /** `path` null: the checkpoint itself; `samples`: the chosen samples file; else a path relative to the checkpoint's folder. */
+  | { type: 'read'; job: number; request: number; what: 'checkpoint' | 'samples' | 'sibling'; path: string };
+
+export interface SerializedError {
+  /** `cancelled` is no error for the user; `bad-input` has one clear line; `internal` is a defect of ours. */
+  kind: 'cancelled' | 'bad-input' | 'internal';
+  message: string;
+  /** Code of the diagnostic that a bad input becomes. */
+  code: string;
+}
