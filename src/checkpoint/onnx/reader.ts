@@ -1,0 +1,107 @@
+import { BadInputError } from '../../errors.js';
+import type { RecurrentLayer, RecurrentNetwork } from '../../network/network.js';
+import { Constants } from './constants.js';
+import { isStandard, nodeLabel, opsetOf, readModel } from './model.js';
+import type { GraphProto, ModelProto } from './onnx_pb.js';
+import { isRecurrent, readRecurrentNode, type RecurrentNode } from './recurrent.js';
+import { Shapes, type Dim } from './shapes.js';
+import { SignalReader } from './signals.js';
+import type { ExternalData } from './tensor.js';
+
+/** An ONNX checkpoint with its recurrent layers read and the rest of the graph kept as it is. */
+export interface OnnxCheckpoint {
+  readonly model: ModelProto & { graph: GraphProto };
+  readonly opset: number;
+  readonly constants: Constants;
+  readonly shapes: Shapes;
+  /** In graph order; entry i belongs to layer i of the network. */
+  readonly nodes: readonly RecurrentNode[];
+  readonly network: RecurrentNetwork;
+}
+
+/** Locations of external data that the model names, for the caller to read before `readOnnx`. */
+export function externalLocations(bytes: Uint8Array): string[] {
+  const locations = new Set<string>();
+  for (const tensor of readModel(bytes).graph.initializer) {
+    for (const entry of tensor.externalData) if (entry.key === 'location') locations.add(entry.value);
+  }
+  for (const location of locations) {
+    const parts = location.split(/[\\/]/);
+    if (location === '' || /^([a-zA-Z]:|[\\/])/.test(location) || parts.includes('..')) {
+      throw new BadInputError('external-data-outside', `its external data "${location}" lies outside the checkpoint's folder`);
+    }
+  }
+  return [...locations];
+}
+
+const controlFlow: Readonly<Record<string, string>> = {
+  Loop: 'a Loop',
+  Scan: 'a Scan',
+  If: 'an If',
+};
+
+/** Says why a model without usable recurrent nodes has none, as precisely as its operators allow. */
+function refuseWithoutLayers(graph: GraphProto): never {
+  const flow = graph.node.find((node) => isStandard(node) && controlFlow[node.opType] !== undefined);
+  if (flow) {
+    throw new BadInputError(
+      'recurrence-in-control-flow',
+      `no RNN, LSTM or GRU node at the top of the graph: what recurs is written as ${controlFlow[flow.opType]} (node ${nodeLabel(flow)}), ` +
+        'which is not analysed yet; export the model with its recurrent layers as ONNX RNN, LSTM or GRU nodes',
+    );
+  }
+  const foreign = graph.node.find((node) => !isStandard(node));
+  if (foreign) {
+    throw new BadInputError(
+      'unknown-operator-domain',
+      `node ${nodeLabel(foreign)}: operator ${foreign.opType} of the private domain "${foreign.domain}" is not understood; export the model with standard ONNX operators`,
+    );
+  }
+  throw new BadInputError('no-recurrence', 'the model has no recurrent layer (RNN, LSTM or GRU): every output depends only on its own input already');
+}
+
+/** @throws BadInputError where the file or a recurrent node in it cannot be used */
+export function readOnnx(bytes: Uint8Array, external: ExternalData): OnnxCheckpoint {
+  const model = readModel(bytes);
+  const { graph } = model;
+  const constants = new Constants(graph, external);
+  const recurrent = graph.node.filter(isRecurrent);
+  if (recurrent.length === 0) refuseWithoutLayers(graph);
+  const nodes = recurrent.map((node) => readRecurrentNode(node, constants));
+  const shapes = new Shapes(graph, constants);
+
+  const initialized = new Set(graph.initializer.map((t) => t.name));
+  const graphInputs = new Set(graph.input.map((i) => i.name).filter((name) => !initialized.has(name)));
+  const layers = nodes.map((node, index): RecurrentLayer => {
+    const axes = timeAndBatch(node, shapes);
+    const outside = new Set(axes ? [...axes.time, ...axes.batch].map((atom) => atom.id) : []);
+    const layerOf = (name: string) => {
+      const below = nodes.findIndex((other, i) => i < index && other.y === name);
+      if (below < 0 || !axes) return null;
+      const theirs = timeAndBatch(nodes[below]!, shapes);
+      const same = theirs && ids(theirs.time) === ids(axes.time) && ids(theirs.batch) === ids(axes.batch);
+      return same ? below : null;
+    };
+    const reader = new SignalReader(constants, shapes, graphInputs, outside, layerOf);
+    return {
+      name: nodeLabel(node.node),
+      kind: node.kind,
+      inputSize: node.inputSize,
+      hiddenSize: node.hiddenSize,
+      directions: node.directions,
+      input: reader.read(node.x, node.inputSize),
+    };
+  });
+  return { model, opset: opsetOf(model), constants, shapes, nodes, network: { layers } };
+}
+
+function ids(dim: Dim): string {
+  return dim.map((atom) => atom.id).join();
+}
+
+/** The dimensions of X that are time and batch; null where the shape of X is not known. */
+export function timeAndBatch(node: RecurrentNode, shapes: Shapes): { time: Dim; batch: Dim } | null {
+  const x = shapes.shape(node.x);
+  if (x?.length !== 3) return null;
+  return node.layout === 0 ? { time: x[0]!, batch: x[1]! } : { time: x[1]!, batch: x[0]! };
+}

@@ -1,0 +1,48 @@
+import * as vscode from 'vscode';
+import type { Diagnostic } from '../report/report.js';
+import { diagnosticHelp } from './links.js';
+import type { CheckState, Reports } from './reports.js';
+
+export const diagnosticSource = 'RNN Stability';
+
+const severities: Record<Diagnostic['severity'], vscode.DiagnosticSeverity> = {
+  error: vscode.DiagnosticSeverity.Error,
+  warning: vscode.DiagnosticSeverity.Warning,
+  information: vscode.DiagnosticSeverity.Information,
+  hint: vscode.DiagnosticSeverity.Hint,
+};
+
+/** Findings of every checked checkpoint in the Problems panel. A binary file has no places, so all stand at its start. */
+export function registerDiagnostics(reports: Reports): vscode.Disposable {
+  const collection = vscode.languages.createDiagnosticCollection(diagnosticSource);
+  return vscode.Disposable.from(
+    collection,
+    reports.onDidDelete((uri) => collection.delete(uri)),
+    reports.onDidChange((uri) => {
+      const findings = findingsOf(reports.state(uri));
+      if (findings) collection.set(uri, findings.map(toVscode));
+    }),
+  );
+}
+
+/** undefined while a check runs: the earlier findings stay until there are new ones. */
+function findingsOf(state: CheckState): Diagnostic[] | undefined {
+  switch (state.kind) {
+    case 'unchecked':
+      return [];
+    case 'running':
+      return undefined;
+    case 'checked':
+      return state.report.diagnostics;
+    case 'failed':
+      return [{ code: state.code, severity: 'error', message: state.message }];
+  }
+}
+
+function toVscode({ code, severity, message, layer }: Diagnostic): vscode.Diagnostic {
+  const text = layer === undefined || message.includes(layer) ? message : `${layer}: ${message}`;
+  const diagnostic = new vscode.Diagnostic(new vscode.Range(0, 0, 0, 0), text, severities[severity]);
+  diagnostic.source = diagnosticSource;
+  diagnostic.code = { value: code, target: diagnosticHelp(code) };
+  return diagnostic;
+}

@@ -1,0 +1,53 @@
+import * as vscode from 'vscode';
+import { defaultCheckOptions, type CheckOptions } from '../jobs/jobs.js';
+
+const section = 'rnnStability';
+
+/** The settings that bear on one checkpoint. Values out of range fall back to the default: settings.json is typed by hand. */
+export function checkOptions(resource: vscode.Uri): CheckOptions {
+  const settings = vscode.workspace.getConfiguration(section, resource);
+  const epsilon = settings.get<unknown>('epsilon');
+  const maxLength = settings.get<unknown>('maxLength');
+  const range = settings.get<unknown>('inputRange');
+  return {
+    ...defaultCheckOptions,
+    ...(isFinite(epsilon) && epsilon > 0 ? { epsilon } : {}),
+    ...(isFinite(maxLength) && maxLength >= 1 ? { maxLength: Math.floor(maxLength) } : {}),
+    ...(isRange(range) ? { inputRange: { lower: range[0], upper: range[1] } } : {}),
+  };
+}
+
+/** The samples file the user chose for this checkpoint; undefined: none was. */
+export function samplesFile(resource: vscode.Uri): vscode.Uri | undefined {
+  const setting = vscode.workspace.getConfiguration(section, resource).get<unknown>('samples');
+  if (typeof setting !== 'string' || setting.trim() === '') return undefined;
+  const base = vscode.workspace.getWorkspaceFolder(resource)?.uri ?? vscode.Uri.joinPath(resource, '..');
+  const path = setting.trim().replace(/^\$\{workspaceFolder\}[\\/]*/, '');
+  const isAbsolute = path.startsWith('/') || /^[A-Za-z]:[\\/]/.test(path);
+  return isAbsolute ? base.with({ path: vscode.Uri.file(path).path }) : vscode.Uri.joinPath(base, path.replaceAll('\\', '/'));
+}
+
+export function checksOnSave(resource: vscode.Uri): boolean {
+  return vscode.workspace.getConfiguration(section, resource).get<boolean>('checkOnSave', true);
+}
+
+/** Glob that `findFiles` leaves out, from the globs of the setting; null excludes nothing. */
+export function excludeGlob(folder: vscode.WorkspaceFolder): string | null {
+  const globs = vscode.workspace.getConfiguration(section, folder).get<unknown>('exclude');
+  const list = Array.isArray(globs) ? globs.filter((glob): glob is string => typeof glob === 'string' && glob !== '') : [];
+  if (list.length === 0) return null;
+  return list.length === 1 ? list[0]! : `{${list.join(',')}}`;
+}
+
+/** Whether a change of settings can alter the report of this checkpoint. */
+export function affectsReport(change: vscode.ConfigurationChangeEvent, resource: vscode.Uri): boolean {
+  return ['epsilon', 'inputRange', 'samples', 'maxLength'].some((key) => change.affectsConfiguration(`${section}.${key}`, resource));
+}
+
+function isFinite(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
+}
+
+function isRange(value: unknown): value is [number, number] {
+  return Array.isArray(value) && value.length === 2 && value.every(isFinite) && (value[0] as number) <= (value[1] as number);
+}
