@@ -8,7 +8,13 @@ function limit(x: number, clip: number): number {
   return x > clip ? clip : x < -clip ? -clip : x;
 }
 
-function gateValues(gate: Gate, x: Float64Array, h: Float64Array, clip: number, cell?: { weights: Float64Array; state: Float64Array }) {
+function gateValues(
+  gate: Gate,
+  x: Float64Array,
+  h: Float64Array,
+  clip: number,
+  cell?: { weights: Float64Array; state: Float64Array },
+) {
   const sum = Float64Array.from(gate.bias);
   addProduct(gate.input, x, sum);
   addProduct(gate.recurrent, h, sum);
@@ -105,4 +111,3 @@ export function stateJacobian(cell: Cell, x: Float64Array, state: Float64Array):
   }
   return jacobian;
 }
-

@@ -6,7 +6,11 @@ import type { Signal } from './signal.js';
  * @param source value of a named source at this step: features, or one token index for a table
  * @param layer output of a layer below at this step
  */
-export function signalValue(signal: Signal, source: (name: string) => Float64Array, layer: (index: number) => Float64Array): Float64Array {
+export function signalValue(
+  signal: Signal,
+  source: (name: string) => Float64Array,
+  layer: (index: number) => Float64Array,
+): Float64Array {
   const value = (s: Signal): Float64Array => {
     switch (s.kind) {
       case 'source':

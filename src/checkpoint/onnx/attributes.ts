@@ -7,7 +7,10 @@ import { AttributeProto_AttributeType as Kind, type AttributeProto, type NodePro
 function find(node: NodeProto, name: string, kind: Kind): AttributeProto | undefined {
   const attribute = node.attribute.find((a) => a.name === name);
   if (attribute && attribute.type !== Kind.UNDEFINED && attribute.type !== kind) {
-    throw new BadInputError('bad-attribute', `node ${nodeLabel(node)}: attribute ${name} is ${Kind[attribute.type]}, not ${Kind[kind]}`);
+    throw new BadInputError(
+      'bad-attribute',
+      `node ${nodeLabel(node)}: attribute ${name} is ${Kind[attribute.type]}, not ${Kind[kind]}`,
+    );
   }
   return attribute;
 }

@@ -167,7 +167,14 @@ function slice(node: NodeProto, inputs: readonly (Tensor | null)[]): Tensor | nu
   const starts = integersOf(node, 'starts', inputs[1]);
   const ends = integersOf(node, 'ends', inputs[2]);
   if (!source || !starts || !ends) return null;
-  const ranges = sliceRanges(source.dims, starts, ends, integersOf(node, 'axes', inputs[3]), inputs[4] ? Array.from(inputs[4].data) : undefined, node);
+  const ranges = sliceRanges(
+    source.dims,
+    starts,
+    ends,
+    integersOf(node, 'axes', inputs[3]),
+    inputs[4] ? Array.from(inputs[4].data) : undefined,
+    node,
+  );
   const stride = strides(source.dims);
   return gatherElements(
     source,
@@ -267,7 +274,10 @@ const foldable: Record<string, Operation> = {
     const free = dims.indexOf(-1);
     if (free >= 0) dims[free] = source.data.length / elementCount(dims.filter((_, i) => i !== free));
     if (elementCount(dims) !== source.data.length) {
-      throw new BadInputError('bad-attribute', `node ${nodeLabel(node)}: [${source.dims.join(', ')}] cannot be reshaped to [${shape.join(', ')}]`);
+      throw new BadInputError(
+        'bad-attribute',
+        `node ${nodeLabel(node)}: [${source.dims.join(', ')}] cannot be reshaped to [${shape.join(', ')}]`,
+      );
     }
     return { ...source, dims };
   },

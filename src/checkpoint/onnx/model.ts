@@ -35,7 +35,10 @@ export function readModel(bytes: Uint8Array): ModelProto & { graph: GraphProto }
   } catch {
     // Every ONNX writer starts with ir_version, field 1, a small number.
     if (bytes[0] === 0x08 && bytes[1]! < 64) {
-      throw new BadInputError('damaged-file', `the ONNX file is truncated or damaged (${bytes.length} bytes could be read); copy or export it again`);
+      throw new BadInputError(
+        'damaged-file',
+        `the ONNX file is truncated or damaged (${bytes.length} bytes could be read); copy or export it again`,
+      );
     }
     throw new BadInputError('not-onnx', 'not an ONNX file: its bytes are no ModelProto');
   }

@@ -50,14 +50,19 @@ function refuseWithoutLayers(graph: GraphProto): never {
         'which is not analysed yet; export the model with its recurrent layers as ONNX RNN, LSTM or GRU nodes',
     );
   }
-  const foreign = graph.node.find((node) => !isStandard(node));
+  // ONNX's own operators are all written in CamelCase; some exporters leave the domain of a private one empty.
+  const foreign = graph.node.find((node) => !isStandard(node) || !/^[A-Z][A-Za-z0-9]*$/.test(node.opType));
   if (foreign) {
+    const domain = foreign.domain === '' ? '' : ` of the domain "${foreign.domain}"`;
     throw new BadInputError(
-      'unknown-operator-domain',
-      `node ${nodeLabel(foreign)}: operator ${foreign.opType} of the private domain "${foreign.domain}" is not understood; export the model with standard ONNX operators`,
+      'unknown-operator',
+      `node ${nodeLabel(foreign)}: operator ${foreign.opType}${domain} is not one of ONNX's and is not understood; export the model with standard ONNX operators`,
     );
   }
-  throw new BadInputError('no-recurrence', 'the model has no recurrent layer (RNN, LSTM or GRU): every output depends only on its own input already');
+  throw new BadInputError(
+    'no-recurrence',
+    'the model has no RNN, LSTM or GRU node; a state that the caller feeds back from an output to an input (a streaming model without recurrent nodes) is not analysed yet',
+  );
 }
 
 /** @throws BadInputError where the file or a recurrent node in it cannot be used */

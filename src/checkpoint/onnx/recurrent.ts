@@ -1,5 +1,12 @@
 import { BadInputError } from '../../errors.js';
-import { activation, activationNames, takesAlpha, takesBeta, type Activation, type ActivationName } from '../../network/activation.js';
+import {
+  activation,
+  activationNames,
+  takesAlpha,
+  takesBeta,
+  type Activation,
+  type ActivationName,
+} from '../../network/activation.js';
 import type { Cell, Gate } from '../../network/cell.js';
 import type { LayerDirection } from '../../network/network.js';
 import { matrix, rowRange, type Matrix } from '../../network/matrix.js';
@@ -78,7 +85,10 @@ function constantInput(node: NodeProto, constants: Constants, index: number, nam
   }
   const bad = value.data.findIndex((v) => !Number.isFinite(v));
   if (bad >= 0) {
-    throw new BadInputError('weights-not-finite', `node ${nodeLabel(node)}: its ${name} "${input}" holds ${value.data[bad]} at position ${bad}`);
+    throw new BadInputError(
+      'weights-not-finite',
+      `node ${nodeLabel(node)}: its ${name} "${input}" holds ${value.data[bad]} at position ${bad}`,
+    );
   }
   return value;
 }
@@ -114,7 +124,10 @@ function buildCell(
     return {
       input: rowRange(w, from, from + hiddenSize),
       recurrent: rowRange(r, from, from + hiddenSize),
-      bias: Float64Array.from({ length: hiddenSize }, (_, j) => b[from + j]! + (withRecurrentBias ? b[gates * hiddenSize + from + j]! : 0)),
+      bias: Float64Array.from(
+        { length: hiddenSize },
+        (_, j) => b[from + j]! + (withRecurrentBias ? b[gates * hiddenSize + from + j]! : 0),
+      ),
       activation: act,
     };
   };
@@ -234,7 +247,9 @@ export function readRecurrentNode(node: NodeProto, constants: Constants): Recurr
         kind,
         directionMatrix(w, d),
         directionMatrix(r, d),
-        b ? b.data.subarray(d * 2 * gates * hiddenSize, (d + 1) * 2 * gates * hiddenSize) : new Float64Array(2 * gates * hiddenSize),
+        b
+          ? b.data.subarray(d * 2 * gates * hiddenSize, (d + 1) * 2 * gates * hiddenSize)
+          : new Float64Array(2 * gates * hiddenSize),
         p && p.data.subarray(d * 3 * hiddenSize, (d + 1) * 3 * hiddenSize),
         activations.slice(d * perDirection, (d + 1) * perDirection),
       ),

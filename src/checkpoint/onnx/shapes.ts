@@ -34,11 +34,55 @@ type ShapeElement = Dim | number;
 
 /** Operators whose output has the shape of their first input. */
 const sameShape = new Set([
-  ...['Abs', 'BatchNormalization', 'Cast', 'Ceil', 'Clip', 'Cos', 'Dropout', 'Elu', 'Erf', 'Exp', 'Floor', 'Gelu', 'HardSigmoid', 'HardSwish'],
-  ...['Identity', 'InstanceNormalization', 'LayerNormalization', 'LeakyRelu', 'Log', 'LogSoftmax', 'Mish', 'Neg', 'Not', 'Reciprocal', 'Relu'],
+  ...[
+    'Abs',
+    'BatchNormalization',
+    'Cast',
+    'Ceil',
+    'Clip',
+    'Cos',
+    'Dropout',
+    'Elu',
+    'Erf',
+    'Exp',
+    'Floor',
+    'Gelu',
+    'HardSigmoid',
+    'HardSwish',
+  ],
+  ...[
+    'Identity',
+    'InstanceNormalization',
+    'LayerNormalization',
+    'LeakyRelu',
+    'Log',
+    'LogSoftmax',
+    'Mish',
+    'Neg',
+    'Not',
+    'Reciprocal',
+    'Relu',
+  ],
   ...['Round', 'Selu', 'Sigmoid', 'Sign', 'Sin', 'Softmax', 'Softplus', 'Softsign', 'Sqrt', 'Tanh', 'ThresholdedRelu'],
 ]);
-const broadcasting = new Set(['Add', 'Sub', 'Mul', 'Div', 'Pow', 'Max', 'Min', 'Mean', 'Sum', 'PRelu', 'Where', 'And', 'Or', 'Equal', 'Less', 'Greater']);
+const broadcasting = new Set([
+  'Add',
+  'Sub',
+  'Mul',
+  'Div',
+  'Pow',
+  'Max',
+  'Min',
+  'Mean',
+  'Sum',
+  'PRelu',
+  'Where',
+  'And',
+  'Or',
+  'Equal',
+  'Less',
+  'Greater',
+]);
 
 export class Shapes {
   private readonly shapes = new Map<string, Shape>();
@@ -160,12 +204,20 @@ export class Shapes {
       case 'Transpose': {
         if (!x) return;
         const perm = intsAttribute(node, 'perm') ?? x.map((_, i) => x.length - 1 - i);
-        if (perm.every((p) => x[p])) this.set(output, perm.map((p) => x[p]!));
+        if (perm.every((p) => x[p]))
+          this.set(
+            output,
+            perm.map((p) => x[p]!),
+          );
         return;
       }
       case 'Squeeze': {
         const axes = this.axes(node, 1, x?.length ?? 0);
-        if (x) this.set(output, x.filter((dim, i) => (axes ? !axes.includes(i) : dim.length > 0)));
+        if (x)
+          this.set(
+            output,
+            x.filter((dim, i) => (axes ? !axes.includes(i) : dim.length > 0)),
+          );
         return;
       }
       case 'Unsqueeze': {
@@ -173,7 +225,10 @@ export class Shapes {
         if (!x || count === undefined) return;
         const axes = this.axes(node, 1, x.length + count)!;
         const rest = [...x];
-        this.set(output, Array.from({ length: x.length + count }, (_, i) => (axes.includes(i) ? [] : rest.shift()!)));
+        this.set(
+          output,
+          Array.from({ length: x.length + count }, (_, i) => (axes.includes(i) ? [] : rest.shift()!)),
+        );
         return;
       }
       case 'Flatten': {
@@ -190,7 +245,12 @@ export class Shapes {
       case 'MatMul': {
         const b = input(1);
         if (!x || !b || x.length < 2 || b.length < 2) return;
-        const lead = x.length === b.length ? this.broadcast([x.slice(0, -2), b.slice(0, -2)]) : x.length > b.length ? x.slice(0, -2) : b.slice(0, -2);
+        const lead =
+          x.length === b.length
+            ? this.broadcast([x.slice(0, -2), b.slice(0, -2)])
+            : x.length > b.length
+              ? x.slice(0, -2)
+              : b.slice(0, -2);
         if (lead) this.set(output, [...lead, x[x.length - 2]!, b[b.length - 1]!]);
         return;
       }
@@ -214,7 +274,10 @@ export class Shapes {
         const sizes = parts.map((p) => dimSize(p![axis]!));
         const known = sizes.every((s) => s !== null);
         const joined = parts.length === 1 ? x[axis]! : known ? this.literal(sizes.reduce((a, b) => a + b, 0)) : [this.atom(null)];
-        this.set(output, x.map((dim, i) => (i === axis ? joined : dim)));
+        this.set(
+          output,
+          x.map((dim, i) => (i === axis ? joined : dim)),
+        );
         return;
       }
       case 'Slice':
@@ -230,7 +293,10 @@ export class Shapes {
           (size === null || even === null ? null : node.output.map((_, i) => Math.min(even, size - i * even)));
         node.output.forEach((name, i) => {
           const part = node.output.length === 1 ? x[axis]! : sizes ? this.literal(sizes[i]!) : [this.atom(null)];
-          this.set(name, x.map((dim, j) => (j === axis ? part : dim)));
+          this.set(
+            name,
+            x.map((dim, j) => (j === axis ? part : dim)),
+          );
         });
         return;
       }

@@ -57,7 +57,12 @@ export class SignalReader {
       size,
       name,
       operator: node ? { type: node.opType, node: nodeLabel(node) } : null,
-      range: node?.opType === 'Softmax' ? { lower: 0, upper: 1 } : node?.opType === 'Sin' || node?.opType === 'Cos' ? { lower: -1, upper: 1 } : null,
+      range:
+        node?.opType === 'Softmax'
+          ? { lower: 0, upper: 1 }
+          : node?.opType === 'Sin' || node?.opType === 'Cos'
+            ? { lower: -1, upper: 1 }
+            : null,
       recurrent: this.dependsOnRecurrence(name, new Set()),
     };
   }
@@ -185,7 +190,8 @@ export class SignalReader {
     const inner = sizes.slice(axis + 1).reduce((a, b) => a * b, 1);
     const outer = sizes.slice(0, axis).reduce((a, b) => a * b, 1);
     const index: number[] = [];
-    for (let o = 0; o < outer; o++) for (const i of indices) for (let k = 0; k < inner; k++) index.push((o * sizes[axis]! + i) * inner + k);
+    for (let o = 0; o < outer; o++)
+      for (const i of indices) for (let k = 0; k < inner; k++) index.push((o * sizes[axis]! + i) * inner + k);
     return { kind: 'select', size: index.length, from, index: Int32Array.from(index) };
   }
 
@@ -204,7 +210,14 @@ export class SignalReader {
     const count = dimSize(after[axis]!)!;
     if (node.opType === 'Slice') {
       const list = (key: string, i: number) => intsAttribute(node, key) ?? this.constants.integers(node.input[i]) ?? undefined;
-      const range = sliceRanges(before.map((d) => dimSize(d) ?? 0), list('starts', 1)!, list('ends', 2)!, list('axes', 3), list('steps', 4), node)[axis]!;
+      const range = sliceRanges(
+        before.map((d) => dimSize(d) ?? 0),
+        list('starts', 1)!,
+        list('ends', 2)!,
+        list('axes', 3),
+        list('steps', 4),
+        node,
+      )[axis]!;
       start = range.start;
       step = range.step;
     } else {
@@ -239,7 +252,11 @@ export class SignalReader {
     const normal = normalAxis(axis, shape.length, node);
     const full = dimSize(shape[normal]!);
     if (full === null) return null;
-    return this.select(data, normal, indices.map((i) => (i < 0 ? i + full : i)));
+    return this.select(
+      data,
+      normal,
+      indices.map((i) => (i < 0 ? i + full : i)),
+    );
   }
 
   /** A constant operand as one number per feature of `output`; null where it varies along time or batch. */
@@ -274,12 +291,20 @@ export class SignalReader {
       if (op === 'Add') return { kind: 'sum', size, parts: [signal, shift(values)] };
       return constantB
         ? { kind: 'sum', size, parts: [signal, shift(values.map((v) => -v))] }
-        : { kind: 'sum', size, parts: [shift(values), { kind: 'scale', size, from: signal, factors: new Float64Array(size).fill(-1) }] };
+        : {
+            kind: 'sum',
+            size,
+            parts: [shift(values), { kind: 'scale', size, from: signal, factors: new Float64Array(size).fill(-1) }],
+          };
     }
     const left = this.signal(a);
     const right = this.signal(b);
     if (left?.size !== size || right?.size !== size || (op !== 'Add' && op !== 'Sub')) return null;
-    return { kind: 'sum', size, parts: [left, op === 'Add' ? right : { kind: 'scale', size, from: right, factors: new Float64Array(size).fill(-1) }] };
+    return {
+      kind: 'sum',
+      size,
+      parts: [left, op === 'Add' ? right : { kind: 'scale', size, from: right, factors: new Float64Array(size).fill(-1) }],
+    };
   }
 
   private dense(node: NodeProto, size: number): Signal | null {
@@ -293,7 +318,14 @@ export class SignalReader {
     const alpha = isGemm ? (floatAttribute(node, 'alpha') ?? 1) : 1;
     const oriented = isGemm && intAttribute(node, 'transB') ? stored : transposed(stored);
     if (oriented.rows !== size || oriented.cols !== from.size) return null;
-    const scaled = alpha === 1 ? oriented : matrix(oriented.rows, oriented.cols, oriented.data.map((v) => v * alpha));
+    const scaled =
+      alpha === 1
+        ? oriented
+        : matrix(
+            oriented.rows,
+            oriented.cols,
+            oriented.data.map((v) => v * alpha),
+          );
     const linear: Signal = { kind: 'linear', size, from, matrix: scaled };
     if (!isGemm || c === undefined || c === '') return linear;
     const bias = this.constants.value(c);
@@ -306,10 +338,18 @@ export class SignalReader {
     const from = this.signal(node.input[0]!);
     const parameters = [1, 2, 3, 4].map((i) => this.constants.value(node.input[i] ?? ''));
     const [scale, bias, mean, variance] = parameters.map((p) => p?.data);
-    if (!from || this.featureAxis(node.input[0]!) !== 1 || !scale || !bias || !mean || !variance || scale.length !== size) return null;
+    if (!from || this.featureAxis(node.input[0]!) !== 1 || !scale || !bias || !mean || !variance || scale.length !== size)
+      return null;
     const epsilon = floatAttribute(node, 'epsilon') ?? 1e-5;
     const factors = scale.map((s, i) => s / Math.sqrt(variance[i]! + epsilon));
     const shift = bias.map((v, i) => v - mean[i]! * factors[i]!);
-    return { kind: 'sum', size, parts: [{ kind: 'scale', size, from, factors }, { kind: 'constant', size, value: shift }] };
+    return {
+      kind: 'sum',
+      size,
+      parts: [
+        { kind: 'scale', size, from, factors },
+        { kind: 'constant', size, value: shift },
+      ],
+    };
   }
 }

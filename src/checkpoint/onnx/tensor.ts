@@ -78,7 +78,11 @@ function rawBytes(tensor: TensorProto, external: ExternalData): Uint8Array | nul
   const entry = (key: string) => tensor.externalData.find((e) => e.key === key)?.value;
   const location = entry('location') ?? '';
   const file = external.get(location);
-  if (!file) throw new BadInputError('missing-external-data', `tensor ${tensor.name}: its data file ${location} is missing beside the checkpoint`);
+  if (!file)
+    throw new BadInputError(
+      'missing-external-data',
+      `tensor ${tensor.name}: its data file ${location} is missing beside the checkpoint`,
+    );
   const offset = Number(entry('offset') ?? 0);
   const length = Number(entry('length') ?? file.length - offset);
   if (!(offset >= 0) || !(length >= 0) || offset + length > file.length) {
@@ -95,19 +99,26 @@ export function readTensor(tensor: TensorProto, external: ExternalData): Tensor 
   const width = widths[type];
   if (!width) throw new BadInputError('unsupported-type', `${where}: element type ${DataType[type] ?? type} is not supported`);
   const count = elementCount(dims);
-  if (dims.some((d) => d < 0) || !Number.isSafeInteger(count)) throw new BadInputError('damaged-file', `${where}: shape [${dims.join(', ')}] is impossible`);
+  if (dims.some((d) => d < 0) || !Number.isSafeInteger(count))
+    throw new BadInputError('damaged-file', `${where}: shape [${dims.join(', ')}] is impossible`);
 
   const raw = rawBytes(tensor, external);
   let data: Float64Array;
   if (raw) {
     if (raw.length !== count * width.bytes) {
-      throw new BadInputError('damaged-file', `${where}: shape [${dims.join(', ')}] needs ${count * width.bytes} bytes, the file holds ${raw.length}`);
+      throw new BadInputError(
+        'damaged-file',
+        `${where}: shape [${dims.join(', ')}] needs ${count * width.bytes} bytes, the file holds ${raw.length}`,
+      );
     }
     const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
     data = new Float64Array(count);
     for (let i = 0; i < count; i++) data[i] = width.read(view, i * width.bytes);
   } else {
-    const bits: Partial<Record<DataType, (v: number) => number>> = { [DataType.FLOAT16]: halfToNumber, [DataType.BFLOAT16]: bfloatToNumber };
+    const bits: Partial<Record<DataType, (v: number) => number>> = {
+      [DataType.FLOAT16]: halfToNumber,
+      [DataType.BFLOAT16]: bfloatToNumber,
+    };
     const listed =
       tensor.floatData.length > 0
         ? tensor.floatData
@@ -119,7 +130,10 @@ export function readTensor(tensor: TensorProto, external: ExternalData): Tensor 
               ? tensor.uint64Data
               : tensor.int32Data;
     if (listed.length !== count) {
-      throw new BadInputError('damaged-file', `${where}: shape [${dims.join(', ')}] needs ${count} numbers, the file holds ${listed.length}`);
+      throw new BadInputError(
+        'damaged-file',
+        `${where}: shape [${dims.join(', ')}] needs ${count} numbers, the file holds ${listed.length}`,
+      );
     }
     const decode = bits[type] ?? ((v: number) => v);
     data = Float64Array.from(listed as ArrayLike<number | bigint>, (v) => decode(Number(v)));

@@ -1,0 +1,34 @@
+import type { Cell } from '../network/cell.js';
+import { boundGru } from './gru.js';
+import type { Box } from './interval.js';
+import { boundLstm } from './lstm.js';
+import { boundRnn } from './rnn.js';
+
+/** What is proven about one direction of a layer for all inputs of a box. */
+export interface CellBounds {
+  /** Every reachable state lies in it; entries are infinite where no bound was found. Size [H], or [2H] (h, c) for an LSTM. */
+  readonly state: Box;
+  /**
+   * The comparison operator T: for any two reachable states and inputs, |s₁′ − s₂′| ≤ T(|s₁ − s₂|, |x₁ − x₂|) elementwise.
+   * Monotone and positively homogeneous.
+   * @param input differences of the input [I]; null for equal inputs
+   */
+  compare(state: Float64Array, input: Float64Array | null): Float64Array;
+  /** Range of each gate's value, by name, for the report. */
+  readonly gates: ReadonlyMap<string, Box>;
+}
+
+/**
+ * @param input box of the inputs [I]
+ * @param initial box of the states before the first step
+ */
+export function boundCell(cell: Cell, input: Box, initial: Box): CellBounds {
+  switch (cell.kind) {
+    case 'rnn':
+      return boundRnn(cell, input, initial);
+    case 'lstm':
+      return boundLstm(cell, input, initial);
+    case 'gru':
+      return boundGru(cell, input, initial);
+  }
+}

@@ -1,0 +1,101 @@
+import type { GruCell } from '../network/cell.js';
+import type { CellBounds } from './cellBounds.js';
+import {
+  activated,
+  activationRange,
+  box,
+  clipped,
+  imageOf,
+  magnitude,
+  mixtureOf,
+  pointBox,
+  productOf,
+  slopeBound,
+  sumOf,
+  times,
+  type Box,
+} from './interval.js';
+import { logisticMix, logisticSum } from './jointMaxima.js';
+import { boundedGate, gateRange, grownBox, preActivationChange, reachableBox, upperProduct } from './reachable.js';
+import { up } from './rounding.js';
+
+/**
+ * GRU: h′ = z h + (1−z) n. With a_z, a_r the changes of the gates' pre-activations, S = sup n′ and n's own change
+ *   linear_before_reset = 1:  N = S · ( |W_h||Δx| + sup_r [r (|R_h||Δh|) + U r(1−r) a_r] ),  U = sup |R_h h + R_bh|
+ *   linear_before_reset = 0:  N = S · ( |W_h||Δx| + |R_h| sup_r [r |Δh| + H r(1−r) a_r] ),   H = sup |h|
+ * the mean value theorem gives |Δh′| ≤ sup_z [z |Δh| + (1−z) N + |h − n| z(1−z) a_z], all at one point of the segment.
+ */
+export function boundGru(cell: GruCell, input: Box, initial: Box): CellBounds {
+  const n = cell.hiddenSize;
+  const update = boundedGate(cell.update, input);
+  const reset = boundedGate(cell.reset, input);
+  const candidate = boundedGate(cell.candidate, input);
+
+  const ranges = (h: Box) => {
+    const z = gateRange(update, h, cell.clip);
+    const r = gateRange(reset, h, cell.clip);
+    const recurrent = imageOf(cell.candidate.recurrent, h, pointBox(cell.recurrentBias));
+    const share = cell.linearBeforeReset
+      ? sumOf(candidate.inputShare, productOf(r.value, recurrent))
+      : imageOf(cell.candidate.recurrent, productOf(r.value, h), candidate.inputShare);
+    const pre = clipped(share, cell.clip);
+    return {
+      z,
+      r,
+      recurrent,
+      value: activated(cell.candidate.activation, pre),
+      slope: slopeBound(cell.candidate.activation, pre),
+    };
+  };
+  const image = (h: Box): Box => {
+    const { z, value } = ranges(h);
+    return mixtureOf(z.value, h, value);
+  };
+
+  const [low, high] = activationRange(cell.candidate.activation, -cell.clip, cell.clip).value;
+  const start = Number.isFinite(low) && Number.isFinite(high) ? box(n, low, high) : grownBox(initial, image);
+  const state = reachableBox(initial, start, image);
+  const { z, r, recurrent, value, slope } = ranges(state);
+  const recurrentSize = magnitude(recurrent);
+  const hiddenSize = magnitude(state);
+  const distance = state.upper.map((v, j) => Math.max(v - value.lower[j]!, value.upper[j]! - state.lower[j]!));
+  const logistic = cell.update.activation.name === 'Sigmoid' && cell.reset.activation.name === 'Sigmoid';
+
+  /** sup of r·a + size·slope(r)·b over the reset gate of unit j. */
+  const resetChange = (j: number, a: number, size: number, b: number): number =>
+    logistic
+      ? logisticSum(r.value.lower[j]!, r.value.upper[j]!, a, times(size, b))
+      : times(Math.max(Math.abs(r.value.lower[j]!), Math.abs(r.value.upper[j]!)), a) + times(times(size, r.slope[j]!), b);
+  const updateChange = (j: number, dh: number, dn: number, b: number): number => {
+    const [zLow, zHigh] = [z.value.lower[j]!, z.value.upper[j]!];
+    if (logistic) return logisticMix(zLow, zHigh, dh, dn, times(distance[j]!, b));
+    return (
+      times(Math.max(Math.abs(zLow), Math.abs(zHigh)), dh) +
+      times(Math.max(Math.abs(1 - zLow), Math.abs(1 - zHigh)), dn) +
+      times(times(distance[j]!, z.slope[j]!), b)
+    );
+  };
+
+  const compare = (dh: Float64Array, dx: Float64Array | null): Float64Array => {
+    const az = preActivationChange(update, dh, dx);
+    const ar = preActivationChange(reset, dh, dx);
+    let inner: Float64Array;
+    if (cell.linearBeforeReset) {
+      inner = upperProduct(candidate.absRecurrent, dh).map((v, j) => resetChange(j, v, recurrentSize[j]!, ar[j]!));
+    } else {
+      const gated = dh.map((v, j) => resetChange(j, v, hiddenSize[j]!, ar[j]!));
+      inner = upperProduct(candidate.absRecurrent, gated);
+    }
+    if (dx) upperProduct(candidate.absInput, dx, inner);
+    return inner.map((v, j) => up(updateChange(j, dh[j]!, up(times(slope[j]!, v)), az[j]!)));
+  };
+  return {
+    state,
+    compare,
+    gates: new Map([
+      ['update', z.value],
+      ['reset', r.value],
+      ['candidate', value],
+    ]),
+  };
+}

@@ -1,0 +1,223 @@
+import type { Activation } from '../network/activation.js';
+import type { Matrix } from '../network/matrix.js';
+import { functionError, gamma } from './rounding.js';
+
+/** A box: elementwise lower and upper bounds, outward rounded. */
+export interface Box {
+  readonly lower: Float64Array;
+  readonly upper: Float64Array;
+}
+
+export function box(size: number, lower = 0, upper = lower): Box {
+  return { lower: new Float64Array(size).fill(lower), upper: new Float64Array(size).fill(upper) };
+}
+
+export function pointBox(values: Float64Array): Box {
+  return { lower: Float64Array.from(values), upper: Float64Array.from(values) };
+}
+
+export function hull(a: Box, b: Box): Box {
+  return { lower: a.lower.map((v, i) => Math.min(v, b.lower[i]!)), upper: a.upper.map((v, i) => Math.max(v, b.upper[i]!)) };
+}
+
+export function intersection(a: Box, b: Box): Box {
+  return { lower: a.lower.map((v, i) => Math.max(v, b.lower[i]!)), upper: a.upper.map((v, i) => Math.min(v, b.upper[i]!)) };
+}
+
+export function contains(outer: Box, inner: Box): boolean {
+  return inner.lower.every((v, i) => v >= outer.lower[i]! && inner.upper[i]! <= outer.upper[i]!);
+}
+
+export function isFinite(b: Box): boolean {
+  return b.lower.every(Number.isFinite) && b.upper.every(Number.isFinite);
+}
+
+/** sup |v| for each element. */
+export function magnitude(b: Box): Float64Array {
+  return b.upper.map((v, i) => Math.max(Math.abs(v), Math.abs(b.lower[i]!)));
+}
+
+/** Diameter of each element. */
+export function width(b: Box): Float64Array {
+  return b.upper.map((v, i) => (v - b.lower[i]!) * (1 + 4 * functionError));
+}
+
+/** Adds numbers that are exact, rounding outward. */
+export function shifted(b: Box, offset: Float64Array): Box {
+  return {
+    lower: b.lower.map((v, i) => down(v + offset[i]!, Math.abs(v) + Math.abs(offset[i]!))),
+    upper: b.upper.map((v, i) => above(v + offset[i]!, Math.abs(v) + Math.abs(offset[i]!))),
+  };
+}
+
+function down(value: number, scale: number): number {
+  return value - scale * functionError - Number.MIN_VALUE;
+}
+
+function above(value: number, scale: number): number {
+  return value + scale * functionError + Number.MIN_VALUE;
+}
+
+/** Range of M v + offset for v in the box; the sum of absolute values that bounds the rounding is formed along the way. */
+export function imageOf(m: Matrix, v: Box, offset?: Box): Box {
+  const { rows, cols, data } = m;
+  const lower = new Float64Array(rows);
+  const upper = new Float64Array(rows);
+  const slack = 2 * gamma(cols + 2);
+  for (let r = 0, p = 0; r < rows; r++) {
+    let low = 0;
+    let high = 0;
+    let size = 0;
+    for (let c = 0; c < cols; c++, p++) {
+      const w = data[p]!;
+      if (w === 0) continue;
+      const a = w * v.lower[c]!;
+      const b = w * v.upper[c]!;
+      if (w > 0) {
+        low += a;
+        high += b;
+      } else {
+        low += b;
+        high += a;
+      }
+      size += Math.max(Math.abs(a), Math.abs(b));
+    }
+    const oLow = offset?.lower[r] ?? 0;
+    const oHigh = offset?.upper[r] ?? 0;
+    const error = (size + Math.max(Math.abs(oLow), Math.abs(oHigh))) * slack;
+    lower[r] = low + oLow - error;
+    upper[r] = high + oHigh + error;
+  }
+  return { lower, upper };
+}
+
+export function sumOf(a: Box, b: Box): Box {
+  const scale = (i: number) =>
+    Math.max(Math.abs(a.lower[i]!), Math.abs(a.upper[i]!)) + Math.max(Math.abs(b.lower[i]!), Math.abs(b.upper[i]!));
+  return {
+    lower: a.lower.map((v, i) => down(v + b.lower[i]!, scale(i))),
+    upper: a.upper.map((v, i) => above(v + b.upper[i]!, scale(i))),
+  };
+}
+
+/** Elementwise product. */
+export function productOf(a: Box, b: Box): Box {
+  const lower = new Float64Array(a.lower.length);
+  const upper = new Float64Array(a.lower.length);
+  for (let i = 0; i < lower.length; i++) {
+    // 0 · ∞ is 0 here: the factor is exactly zero.
+    const candidates = [a.lower[i]!, a.upper[i]!].flatMap((x) =>
+      [b.lower[i]!, b.upper[i]!].map((y) => (x === 0 || y === 0 ? 0 : x * y)),
+    );
+    const low = Math.min(...candidates);
+    const high = Math.max(...candidates);
+    lower[i] = down(low, Math.abs(low));
+    upper[i] = above(high, Math.abs(high));
+  }
+  return { lower, upper };
+}
+
+/** 0 · ∞ is 0: what does not exist is not enlarged. */
+export function times(a: number, b: number): number {
+  return a === 0 || b === 0 ? 0 : a * b;
+}
+
+/**
+ * Range of w a + (1−w) b, elementwise. Linear in w, so an end of w attains the extremes; for weights in [0, 1] the result
+ * also stays between a and b, which the rounded formula alone would not show.
+ */
+export function mixtureOf(w: Box, a: Box, b: Box): Box {
+  const extreme = (weight: number, j: number, upper: boolean): number => {
+    const pick = (factor: number, of: Box) => times(factor, factor >= 0 === upper ? of.upper[j]! : of.lower[j]!);
+    return pick(weight, a) + pick(1 - weight, b);
+  };
+  const size = (j: number) =>
+    Math.max(Math.abs(a.lower[j]!), Math.abs(a.upper[j]!)) + Math.max(Math.abs(b.lower[j]!), Math.abs(b.upper[j]!));
+  const convex = (j: number) => w.lower[j]! >= 0 && w.upper[j]! <= 1;
+  return {
+    lower: a.lower.map((al, j) => {
+      const low = down(Math.min(extreme(w.lower[j]!, j, false), extreme(w.upper[j]!, j, false)), size(j) * 4);
+      return convex(j) ? Math.max(low, Math.min(al, b.lower[j]!)) : low;
+    }),
+    upper: a.upper.map((ah, j) => {
+      const high = above(Math.max(extreme(w.lower[j]!, j, true), extreme(w.upper[j]!, j, true)), size(j) * 4);
+      return convex(j) ? Math.min(high, Math.max(ah, b.upper[j]!)) : high;
+    }),
+  };
+}
+
+/** Pre-activations after ONNX's `clip`. */
+export function clipped(b: Box, clip: number): Box {
+  if (clip === Infinity) return b;
+  const limit = (v: number) => Math.min(clip, Math.max(-clip, v));
+  return { lower: b.lower.map(limit), upper: b.upper.map(limit) };
+}
+
+/** Range of the value and of the slope of an activation on [low, high]. */
+export function activationRange(
+  act: Activation,
+  low: number,
+  high: number,
+): { value: [number, number]; slope: [number, number] } {
+  let minValue = Infinity;
+  let maxValue = -Infinity;
+  let minSlope = Infinity;
+  let maxSlope = -Infinity;
+  let jump = false;
+  let previous: number | null = null;
+  for (const piece of act.pieces) {
+    if (piece.from > high || piece.to < low) continue;
+    const from = Math.max(piece.from, low);
+    const to = Math.min(piece.to, high);
+    for (const x of [from, to]) {
+      const value = piece.value(x);
+      const slope = piece.slope(x);
+      minValue = Math.min(minValue, value);
+      maxValue = Math.max(maxValue, value);
+      minSlope = Math.min(minSlope, slope);
+      maxSlope = Math.max(maxSlope, slope);
+    }
+    if (previous !== null && Math.abs(piece.value(from) - previous) > 1e-9) jump = true;
+    previous = piece.value(to);
+  }
+  const limits = valueLimits(act);
+  const slack = (v: number) => Math.abs(v) * functionError + Number.MIN_VALUE;
+  return {
+    value: [Math.max(limits[0], minValue - slack(minValue)), Math.min(limits[1], maxValue + slack(maxValue))],
+    slope: jump ? [-Infinity, Infinity] : [minSlope - slack(minSlope), maxSlope + slack(maxSlope)],
+  };
+}
+
+/** Values that the exact function never leaves. */
+function valueLimits(act: Activation): [number, number] {
+  switch (act.name) {
+    case 'Sigmoid':
+    case 'HardSigmoid':
+      return [0, 1];
+    case 'Tanh':
+    case 'Softsign':
+      return [-1, 1];
+    case 'Relu':
+    case 'Softplus':
+      return [0, Infinity];
+    default:
+      return [-Infinity, Infinity];
+  }
+}
+
+export function activated(act: Activation, b: Box): Box {
+  const lower = new Float64Array(b.lower.length);
+  const upper = new Float64Array(b.lower.length);
+  for (let i = 0; i < lower.length; i++) {
+    [lower[i], upper[i]] = activationRange(act, b.lower[i]!, b.upper[i]!).value;
+  }
+  return { lower, upper };
+}
+
+/** sup |slope| for each element. */
+export function slopeBound(act: Activation, b: Box): Float64Array {
+  return b.lower.map((low, i) => {
+    const [from, to] = activationRange(act, low, b.upper[i]!).slope;
+    return Math.max(Math.abs(from), Math.abs(to));
+  });
+}

@@ -1,0 +1,68 @@
+import type { RecurrentLayer, RecurrentNetwork } from '../network/network.js';
+import { stateSize } from '../network/cell.js';
+import type { Signal, SourceSignal } from '../network/signal.js';
+import { walkSignal } from '../network/signal.js';
+import { boundCell, type CellBounds } from './cellBounds.js';
+import { box, pointBox, type Box } from './interval.js';
+import { signalBox, signalDeviation, type Deviation } from './signalBounds.js';
+
+export interface LayerBounds {
+  readonly input: Box;
+  /** How errors of the layers below move the input; null where nothing recurrent is below. */
+  readonly inputDeviation: Deviation | null;
+  /** Entry i belongs to direction i of the layer. */
+  readonly directions: readonly CellBounds[];
+  /** Box of the layer's output: h of all directions. */
+  readonly output: Box;
+}
+
+export interface InputRange {
+  readonly lower: number;
+  readonly upper: number;
+}
+
+/** Range of the inputs and of unknown initial states where neither the user nor the graph says one. */
+export const defaultInputRange: InputRange = { lower: -1, upper: 1 };
+
+function initialBox(layer: RecurrentLayer, direction: number, range: InputRange): Box {
+  const { cell, initialState } = layer.directions[direction]!;
+  return initialState === 'input' ? box(stateSize(cell), range.lower, range.upper) : pointBox(initialState);
+}
+
+/**
+ * Reachable boxes and comparison operators of all layers, in order.
+ * @param range of every source that has no range of its own
+ */
+export function* boundNetwork(network: RecurrentNetwork, range: InputRange): Generator<LayerBounds, LayerBounds[]> {
+  const layers: LayerBounds[] = [];
+  for (const layer of network.layers) {
+    const source = (s: SourceSignal) => box(s.size, (s.range ?? range).lower, (s.range ?? range).upper);
+    const below = (index: number) => layers[index]!.output;
+    const boxOf = (s: Signal) => signalBox(s, source, below);
+    const input = boxOf(layer.input);
+    const directions = layer.directions.map(({ cell }, d) => boundCell(cell, input, initialBox(layer, d, range)));
+    const bounds: LayerBounds = {
+      input,
+      inputDeviation: signalDeviation(layer.input, boxOf),
+      directions,
+      output: {
+        lower: Float64Array.from(directions.flatMap((d) => [...d.state.lower.subarray(0, layer.hiddenSize)])),
+        upper: Float64Array.from(directions.flatMap((d) => [...d.state.upper.subarray(0, layer.hiddenSize)])),
+      },
+    };
+    layers.push(bounds);
+    yield bounds;
+  }
+  return layers;
+}
+
+/** Sources that take the stated range: inputs of the graph, and tensors behind operators that are not understood. */
+export function freeSources(network: RecurrentNetwork): SourceSignal[] {
+  const free = new Map<string, SourceSignal>();
+  for (const layer of network.layers) {
+    walkSignal(layer.input, (s) => {
+      if (s.kind === 'source' && s.range === null) free.set(s.name, s);
+    });
+  }
+  return [...free.values()];
+}
