@@ -14,6 +14,8 @@ export type ToPage =
   | { type: 'progress'; step: string; fraction: number }
   | { type: 'report'; report: StabilityReport }
   | { type: 'error'; message: string }
+  /** A check or export was cancelled: nothing runs, and what was known before still holds. */
+  | { type: 'idle' }
   | { type: 'exporting'; length: number }
   | { type: 'exported'; path: string; verification: Verification }
   | { type: 'exportFailed'; message: string };

@@ -87,7 +87,9 @@ export const ReportSchema = Type.Object(
     curve: Type.Object({
       k: Type.Array(Type.Integer()),
       bound: Type.Union([Type.Array(Type.Number()), Type.Null()]),
-      measured: Type.Union([Type.Array(Type.Number()), Type.Null()]),
+      measured: Type.Union([Type.Array(Type.Number()), Type.Null()], {
+        description: 'Worst measured error at the first lengths of k; shorter than k where the sequences are',
+      }),
       measuredOn: Type.Union([
         Type.Object({
           source: Type.Union([Type.Literal('samples'), Type.Literal('synthetic')]),

@@ -23,11 +23,17 @@ export function signalBox(signal: Signal, source: (s: SourceSignal) => Box, laye
         return columnRange(s.rows);
       case 'select': {
         const from = of(s.from);
-        return { lower: Float64Array.from(s.index, (i) => from.lower[i]!), upper: Float64Array.from(s.index, (i) => from.upper[i]!) };
+        return {
+          lower: Float64Array.from(s.index, (i) => from.lower[i]!),
+          upper: Float64Array.from(s.index, (i) => from.upper[i]!),
+        };
       }
       case 'concat': {
         const parts = s.parts.map(of);
-        return { lower: Float64Array.from(parts.flatMap((p) => [...p.lower])), upper: Float64Array.from(parts.flatMap((p) => [...p.upper])) };
+        return {
+          lower: Float64Array.from(parts.flatMap((p) => [...p.lower])),
+          upper: Float64Array.from(parts.flatMap((p) => [...p.upper])),
+        };
       }
       case 'sum':
         return s.parts.map(of).reduce(sumOf, box(s.size));
@@ -81,8 +87,7 @@ export function signalDeviation(signal: Signal, boxOf: (s: Signal) => Box): Devi
     case 'sum': {
       const parts = signal.parts.map((p) => signalDeviation(p, boxOf)).filter((p) => p !== null);
       if (parts.length === 0) return null;
-      return (layer) =>
-        parts.map((p) => p(layer)).reduce((a, b) => a.map((v, i) => up(v + b[i]!)));
+      return (layer) => parts.map((p) => p(layer)).reduce((a, b) => a.map((v, i) => up(v + b[i]!)));
     }
     case 'linear': {
       const from = signalDeviation(signal.from, boxOf);

@@ -86,7 +86,9 @@ export class AnalysisWorker {
       this.onTrouble(error instanceof Error ? (error.stack ?? error.message) : String(error));
       crashed(crashError(error));
     });
-    worker.on('exit', (code) => crashed(new Error(`The analysis stopped unexpectedly (exit code ${code}). Run the command again.`)));
+    worker.on('exit', (code) =>
+      crashed(new Error(`The analysis stopped unexpectedly (exit code ${code}). Run the command again.`)),
+    );
     return worker;
   }
 
@@ -164,7 +166,9 @@ export class AnalysisWorker {
 function crashError(error: unknown): Error {
   const outOfMemory = error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY';
   if (outOfMemory) return new BadInputError('too-large', 'The analysis ran out of memory. Set a smaller rnnStability.maxLength.');
-  return new Error(`The analysis stopped unexpectedly: ${error instanceof Error ? error.message : String(error)}. Run the command again.`);
+  return new Error(
+    `The analysis stopped unexpectedly: ${error instanceof Error ? error.message : String(error)}. Run the command again.`,
+  );
 }
 
 function revive(error: SerializedError): Error {

@@ -163,7 +163,10 @@ export class Reports implements vscode.Disposable {
       if ((await statOf(uri)) === undefined) this.#forget(entry);
       else if (entry.finished.kind !== 'unchecked') this.#stale.fire(uri);
     };
-    this.#settling.set(key, setTimeout(() => void settled(), settleMilliseconds));
+    this.#settling.set(
+      key,
+      setTimeout(() => void settled(), settleMilliseconds),
+    );
   }
 
   #forget(entry: Entry): void {

@@ -41,7 +41,9 @@ export function excludeGlob(folder: vscode.WorkspaceFolder): string | null {
 
 /** Whether a change of settings can alter the report of this checkpoint. */
 export function affectsReport(change: vscode.ConfigurationChangeEvent, resource: vscode.Uri): boolean {
-  return ['epsilon', 'inputRange', 'samples', 'maxLength'].some((key) => change.affectsConfiguration(`${section}.${key}`, resource));
+  return ['epsilon', 'inputRange', 'samples', 'maxLength'].some((key) =>
+    change.affectsConfiguration(`${section}.${key}`, resource),
+  );
 }
 
 function isFinite(value: unknown): value is number {

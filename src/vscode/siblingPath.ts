@@ -8,7 +8,10 @@ export function siblingSegments(path: string): string[] {
   const segments = path.split(/[\\/]/).filter((segment) => segment !== '' && segment !== '.');
   const leaves = /^[\\/]|^[A-Za-z]:|\0/.test(path) || segments.includes('..');
   if (leaves || segments.length === 0) {
-    throw new BadInputError('external-data-path', `The path "${path}" leaves the checkpoint's folder. Keep external data beside the checkpoint.`);
+    throw new BadInputError(
+      'external-data-path',
+      `The path "${path}" leaves the checkpoint's folder. Keep external data beside the checkpoint.`,
+    );
   }
   return segments;
 }

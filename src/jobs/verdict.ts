@@ -1,0 +1,112 @@
+import type { Diagnostic, StabilityReport, Verdict } from '../report/report.js';
+import { formatNumber } from '../report/format.js';
+
+/** Verdict, safe length and the sentences that explain them, from what was proven and measured. */
+export interface Findings {
+  readonly lambda: number;
+  readonly certifiedHolds: boolean;
+  /** Smallest k whose certified error is at most ε. */
+  readonly certifiedLength: number | null;
+  readonly epsilon: number;
+  readonly maxLength: number;
+  readonly statistical:
+    | { kind: 'found'; k: number; sequences: number }
+    | { kind: 'too-few'; sequences: number; needed: number }
+    | { kind: 'not-reached'; sequences: number }
+    | null;
+  readonly quantile: number;
+  readonly confidence: number;
+  readonly measured: {
+    k: readonly number[];
+    worst: readonly number[];
+    source: 'samples' | 'synthetic';
+    sequences: number;
+    windows: number;
+  } | null;
+  /** The checkpoint's fixed sequence length; null when it takes any. */
+  readonly fixedLength: number | null;
+}
+
+/** True when the last half of the measured curve stays above ε without falling. */
+function doesNotDecay(measured: NonNullable<Findings['measured']>, epsilon: number): boolean {
+  const last = measured.worst[measured.worst.length - 1] ?? 0;
+  const middle = measured.worst[Math.floor(measured.worst.length / 2)] ?? 0;
+  return measured.worst.length >= 32 && last > epsilon && last > 0.8 * middle;
+}
+
+export function decideVerdict(f: Findings): { verdict: Verdict; safeLength: StabilityReport['safeLength'] } {
+  if (f.certifiedLength !== null) {
+    return { verdict: f.certifiedHolds ? 'stable' : 'inconclusive', safeLength: { k: f.certifiedLength, basis: 'certified' } };
+  }
+  const statistical: StabilityReport['safeLength'] =
+    f.statistical?.kind === 'found' && f.measured
+      ? {
+          k: f.statistical.k,
+          basis: 'samples',
+          confidence: f.confidence,
+          quantile: f.quantile,
+          windows: f.measured.windows,
+          sequences: f.statistical.sequences,
+        }
+      : null;
+  if (f.certifiedHolds) return { verdict: 'stable', safeLength: statistical };
+  if (statistical) return { verdict: 'stable-on-data', safeLength: statistical };
+  if (f.measured?.source === 'samples' && doesNotDecay(f.measured, f.epsilon)) return { verdict: 'unstable', safeLength: null };
+  return { verdict: 'inconclusive', safeLength: null };
+}
+
+const percent = (share: number) => `${formatNumber(share * 100)} %`;
+
+/** The length that the synthetic curve suggests; a measurement on made-up input, never called safe. */
+export function suggestedLength(f: Pick<Findings, 'measured' | 'epsilon'>): number | null {
+  if (!f.measured) return null;
+  const index = f.measured.worst.findIndex((e) => e <= f.epsilon);
+  return index < 0 ? null : f.measured.k[index]!;
+}
+
+export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityReport['safeLength']): string {
+  const eps = formatNumber(f.epsilon);
+  const full =
+    f.fixedLength === null ? '' : ` The model takes exactly ${f.fixedLength} steps, so an export of that length is exact.`;
+  switch (verdict) {
+    case 'stable':
+      if (safeLength?.basis === 'certified') {
+        return `Certified stable: one step contracts by λ = ${formatNumber(f.lambda)} for every input of the stated range. The last ${safeLength.k} steps determine the output within ${eps}; a feed-forward model of that length may replace the recurrence.`;
+      }
+      return `Certified stable: one step contracts by λ = ${formatNumber(f.lambda)} for every input of the stated range, but the certified error needs more than ${f.maxLength} steps to fall to ${eps}. Raise the maximum length or ε.${full}`;
+    case 'stable-on-data':
+      return `Not certified for every input, but on your samples the last ${safeLength!.k} steps determine the output within ${eps} in at least ${percent(f.quantile)} of sequences (confidence ${percent(f.confidence)}, ${safeLength!.sequences} sequences). A feed-forward model of that length may replace the recurrence on such data.`;
+    case 'unstable':
+      return `On your samples the error of truncation does not decay: old inputs keep mattering. Do not replace the recurrence by a truncated model.${full}`;
+    case 'inconclusive': {
+      if (safeLength?.basis === 'certified') {
+        return `No contraction constant below 1 was certified, but the error bound still falls: the last ${safeLength.k} steps determine the output within ${eps} for every input of the stated range.`;
+      }
+      const suggested = suggestedLength(f);
+      const measured =
+        f.measured?.source === 'synthetic'
+          ? suggested === null
+            ? ` On synthetic input the error stays above ${eps} up to k = ${f.measured.k[f.measured.k.length - 1] ?? 0}.`
+            : ` On synthetic input the error falls below ${eps} at k = ${suggested}; that is a hint, not a guarantee.`
+          : '';
+      const next =
+        f.statistical?.kind === 'too-few'
+          ? ` Your ${f.statistical.sequences} sample sequences are too few for a statement about ${percent(f.quantile)} of sequences with confidence ${percent(f.confidence)}: ${f.statistical.needed} are needed, or a lower quantile.`
+          : f.statistical?.kind === 'not-reached'
+            ? ` On your samples no length up to ${f.measured?.k[f.measured.k.length - 1] ?? 0} keeps the error below ${eps}.`
+            : ' Give sample sequences of your data for an answer that holds for them.';
+      return `Not certified: no contraction constant below 1 was found for the stated input range.${measured}${next}${full}`;
+    }
+  }
+}
+
+const severities: Record<Verdict, Diagnostic['severity']> = {
+  stable: 'information',
+  'stable-on-data': 'information',
+  unstable: 'error',
+  inconclusive: 'warning',
+};
+
+export function verdictDiagnostic(verdict: Verdict, summary: string): Diagnostic {
+  return { code: verdict, severity: severities[verdict], message: summary };
+}

@@ -1,0 +1,96 @@
+import { formatNumber } from './format.js';
+import type { StabilityReport } from './report.js';
+
+/** The report for a terminal. */
+
+const titles: Record<StabilityReport['verdict'], string> = {
+  stable: 'STABLE',
+  'stable-on-data': 'STABLE ON YOUR DATA',
+  unstable: 'UNSTABLE',
+  inconclusive: 'INCONCLUSIVE',
+};
+
+const number = (value: number | null) => (value === null ? '–' : formatNumber(value));
+
+/** Breaks a text at spaces so that lines hold at most `width` characters. */
+function wrap(text: string, indent: string, width = 100): string {
+  const lines: string[] = [];
+  let line = indent;
+  for (const word of text.split(' ')) {
+    if (line.length > indent.length && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = indent;
+    }
+    line += (line.length > indent.length ? ' ' : '') + word;
+  }
+  return [...lines, line].join('\n');
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, c) => Math.max(...rows.map((row) => row[c]!.length)));
+  return rows.map((row) => '  ' + row.map((cell, c) => cell.padEnd(widths[c]!)).join('  ').trimEnd());
+}
+
+export function rangeInWords(range: StabilityReport['inputRange']): string {
+  const low = typeof range.lower === 'number' ? range.lower : Math.min(...range.lower);
+  const high = typeof range.upper === 'number' ? range.upper : Math.max(...range.upper);
+  const origin = { derived: 'derived from the graph', user: 'as you stated', samples: 'from your samples', default: 'assumed' }[range.source];
+  return `[${formatNumber(low)}, ${formatNumber(high)}] (${origin})`;
+}
+
+export function safeLengthInWords(report: StabilityReport): string {
+  const safe = report.safeLength;
+  if (!safe) return 'none';
+  if (safe.basis === 'certified') return `k = ${safe.k} (certified for every input of the range)`;
+  return `k = ${safe.k} (measured: ${safe.sequences} sequences, quantile ${safe.quantile}, confidence ${safe.confidence})`;
+}
+
+/** Lengths worth a row: powers of two, the safe length, and the last. */
+function curveRows(report: StabilityReport): string[][] {
+  const { k, bound, measured } = report.curve;
+  const rows: string[][] = [];
+  k.forEach((length, i) => {
+    const shown = length === 0 || Number.isInteger(Math.log2(length)) || length === report.safeLength?.k || i === k.length - 1;
+    if (shown) rows.push([String(length), number(bound?.[i] ?? null), number(measured?.[i] ?? null)]);
+  });
+  return rows;
+}
+
+export function textReport(report: StabilityReport): string {
+  const { curve } = report;
+  const measuredHeader = curve.measuredOn ? `measured (${curve.measuredOn.source})` : 'measured';
+  const lines = [
+    report.file,
+    `  ${titles[report.verdict]}`,
+    wrap(report.summary, '  '),
+    '',
+    ...table([
+      ['safe length', safeLengthInWords(report)],
+      ['error allowed', `${formatNumber(report.epsilon)} at the recurrent output`],
+      ['input range', rangeInWords(report.inputRange)],
+      ['λ', `${number(report.lambda)} certified, at least ${number(report.lambdaLowerBound)}`],
+    ]),
+    '',
+    ...table([
+      ['layer', 'cell', 'direction', 'input', 'hidden', 'λ', 'λ at least', 'certificates that hold'],
+      ...report.layers.map((layer) => [
+        layer.name,
+        layer.cell,
+        layer.direction,
+        String(layer.inputSize),
+        String(layer.hiddenSize),
+        number(layer.lambda),
+        number(layer.lambdaLowerBound),
+        layer.certificates
+          .filter((c) => c.holds)
+          .map((c) => c.name)
+          .join(', ') || 'none',
+      ]),
+    ]),
+    '',
+    ...table([['k', 'error bound', measuredHeader], ...curveRows(report)]),
+  ];
+  const notes = report.diagnostics.slice(1);
+  if (notes.length > 0) lines.push('', ...notes.map((d) => wrap(`${d.severity}: ${d.message} [${d.code}]`, '  ')));
+  return lines.join('\n') + '\n';
+}

@@ -1,0 +1,200 @@
+import { timeAndBatch, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
+import { dimSize } from '../checkpoint/onnx/shapes.js';
+import { DataType, isFloat, type Tensor } from '../checkpoint/onnx/tensor.js';
+import { walkSignal } from '../network/signal.js';
+import { BadInputError } from '../errors.js';
+import type { SampleArray } from './npy.js';
+import { seededRandom } from './random.js';
+
+/** What one input of the graph expects, with its axes named. */
+export interface ModelInput {
+  readonly name: string;
+  readonly type: DataType;
+  /** null: only known at run time. */
+  readonly dims: readonly (number | null)[];
+  /** null: the input has no such axis. */
+  readonly timeAxis: number | null;
+  readonly batchAxis: number | null;
+  /** Rows of the embedding table that the input's tokens choose from; null when it is no token input. */
+  readonly tokens: number | null;
+  /** True when a recurrent node takes it as sequence_lens. */
+  readonly isLength: boolean;
+}
+
+export interface InputAxes {
+  readonly inputs: readonly ModelInput[];
+  /** Steps of the sequence; null when the model takes any number. */
+  readonly time: number | null;
+  readonly batch: number | null;
+}
+
+/** @throws BadInputError when no input of the graph carries the sequence */
+export function readModelInputs(checkpoint: OnnxCheckpoint): InputAxes {
+  const { graph } = checkpoint.model;
+  const initialized = new Set(graph.initializer.map((t) => t.name));
+  const axes = checkpoint.nodes.map((node) => timeAndBatch(node, checkpoint.shapes));
+  const timeIds = new Set(axes.flatMap((a) => a?.time.map((atom) => atom.id) ?? []));
+  const batchIds = new Set(axes.flatMap((a) => a?.batch.map((atom) => atom.id) ?? []));
+  const tables = new Map<string, number>();
+  for (const layer of checkpoint.network.layers) {
+    walkSignal(layer.input, (s) => {
+      if (s.kind === 'table') tables.set(s.source, s.rows.rows);
+    });
+  }
+  const lengths = new Set(checkpoint.nodes.map((n) => n.sequenceLens).filter((name) => name !== ''));
+  const inputs = graph.input
+    .filter((info) => !initialized.has(info.name))
+    .map((info): ModelInput => {
+      const type = info.type?.value;
+      if (type?.case !== 'tensorType') throw new BadInputError('unsupported-type', `input ${info.name} is not a tensor`);
+      const shape = checkpoint.shapes.shape(info.name) ?? [];
+      const axisOf = (of: ReadonlySet<number>) => {
+        const axis = shape.findIndex((dim) => dim.some((atom) => of.has(atom.id)));
+        return axis < 0 ? null : axis;
+      };
+      return {
+        name: info.name,
+        type: type.value.elemType as DataType,
+        dims: shape.map(dimSize),
+        timeAxis: axisOf(timeIds),
+        batchAxis: axisOf(batchIds),
+        tokens: tables.get(info.name) ?? null,
+        isLength: lengths.has(info.name),
+      };
+    });
+  const size = (
+    all: readonly ({ time: readonly { size: number | null }[]; batch: readonly { size: number | null }[] } | null)[],
+    key: 'time' | 'batch',
+  ) => {
+    const dim = all.find((a) => a !== null)?.[key];
+    return dim ? dimSize(dim as Parameters<typeof dimSize>[0]) : null;
+  };
+  return { inputs, time: size(axes, 'time'), batch: size(axes, 'batch') };
+}
+
+/** A batch of whole sequences, ready for the model. */
+export interface InputBatch {
+  readonly feeds: ReadonlyMap<string, Tensor>;
+  readonly sequences: number;
+  readonly steps: number;
+}
+
+/** Dimensions of an input for `sequences` sequences of `steps` steps. */
+function concreteDims(input: ModelInput, sequences: number, steps: number): number[] {
+  return input.dims.map((d, axis) => (axis === input.timeAxis ? steps : axis === input.batchAxis ? sequences : (d ?? 1)));
+}
+
+/**
+ * Seeded synthetic sequences from the stated range: each sequence is white noise, a slow random walk, or a step that stays,
+ * because truncation shows different faces to each.
+ */
+export function syntheticBatch(
+  axes: InputAxes,
+  range: { lower: number; upper: number },
+  sequences: number,
+  steps: number,
+  seed: number,
+): InputBatch {
+  const random = seededRandom(seed);
+  const feeds = new Map<string, Tensor>();
+  for (const input of axes.inputs) {
+    const dims = concreteDims(input, sequences, steps);
+    const data = new Float64Array(dims.reduce((a, b) => a * b, 1));
+    const inner = (axis: number | null) => (axis === null ? 1 : dims.slice(axis + 1).reduce((a, b) => a * b, 1));
+    const index = (i: number, axis: number | null) => (axis === null ? 0 : Math.floor(i / inner(axis)) % dims[axis]!);
+    if (input.isLength) {
+      data.fill(steps);
+    } else if (input.tokens !== null) {
+      for (let i = 0; i < data.length; i++) data[i] = Math.floor(random() * input.tokens);
+    } else if (isFloat(input.type) && input.timeAxis !== null) {
+      const middle = (range.lower + range.upper) / 2;
+      const half = (range.upper - range.lower) / 2;
+      const timeStride = inner(input.timeAxis);
+      for (let i = 0; i < data.length; i++) {
+        const t = index(i, input.timeAxis);
+        const noise = 2 * random() - 1;
+        const kind = index(i, input.batchAxis) % 3;
+        const before = t > 0 ? (data[i - timeStride]! - middle) / half : noise;
+        const value =
+          kind === 0 ? noise : kind === 1 ? Math.max(-1, Math.min(1, before + 0.2 * noise)) : t % 16 === 0 ? noise : before;
+        data[i] = middle + half * value;
+      }
+    }
+    feeds.set(input.name, { type: input.type, dims, data });
+  }
+  return { feeds, sequences, steps };
+}
+
+/**
+ * The user's samples as a batch. Each array has the shape of the input it is named after, with any number of sequences.
+ * @throws BadInputError when an array is missing or does not fit
+ */
+export function sampleBatch(axes: InputAxes, samples: ReadonlyMap<string, SampleArray>, file: string): InputBatch {
+  const bad = (message: string) => new BadInputError('bad-samples', `${file}: ${message}`);
+  const feeds = new Map<string, Tensor>();
+  const carriers = axes.inputs.filter((input) => input.timeAxis !== null);
+  let sequences = 1;
+  let steps = axes.time ?? 0;
+  for (const input of carriers) {
+    const array = samples.get(input.name) ?? (samples.size === 1 && carriers.length === 1 ? [...samples.values()][0] : undefined);
+    const wanted = `[${input.dims.map((d, axis) => (axis === input.batchAxis ? 'sequences' : axis === input.timeAxis ? (d ?? 'time') : (d ?? '?'))).join(', ')}]`;
+    if (!array)
+      throw bad(
+        `no array named "${input.name}" with shape ${wanted}; it holds ${[...samples.keys()].map((k) => `"${k}"`).join(', ')}`,
+      );
+    const fits =
+      array.dims.length === input.dims.length &&
+      array.dims.every((d, axis) => axis === input.batchAxis || input.dims[axis] === null || input.dims[axis] === d);
+    if (!fits) throw bad(`array "${input.name}" has shape [${array.dims.join(', ')}], the model's input is ${wanted}`);
+    const limit = input.tokens;
+    if (limit !== null) {
+      const outside = array.data.find((v) => !Number.isInteger(v) || v < -limit || v >= limit);
+      if (outside !== undefined) throw bad(`array "${input.name}" holds the token ${outside}; the embedding has ${limit} rows`);
+    }
+    sequences = input.batchAxis === null ? 1 : array.dims[input.batchAxis]!;
+    steps = array.dims[input.timeAxis!]!;
+    feeds.set(input.name, { type: input.type, dims: array.dims, data: array.data });
+  }
+  for (const input of axes.inputs) {
+    if (feeds.has(input.name)) continue;
+    const dims = concreteDims(input, sequences, steps);
+    const data = new Float64Array(dims.reduce((a, b) => a * b, 1));
+    const given = samples.get(input.name);
+    if (given?.data.length === data.length) data.set(given.data);
+    else if (input.isLength) data.fill(steps);
+    feeds.set(input.name, { type: input.type, dims, data });
+  }
+  return { feeds, sequences, steps };
+}
+
+/** Sequences `from` up to `to` and steps `first` up to `last` of a batch. */
+export function sliceBatch(
+  axes: InputAxes,
+  batch: InputBatch,
+  from: number,
+  to: number,
+  first = 0,
+  last = batch.steps,
+): InputBatch {
+  const feeds = new Map<string, Tensor>();
+  for (const input of axes.inputs) {
+    const tensor = batch.feeds.get(input.name)!;
+    let { dims, data } = tensor;
+    const cut = (axis: number | null, start: number, end: number) => {
+      if (axis === null || (start === 0 && end === dims[axis])) return;
+      const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
+      const size = dims[axis]!;
+      const source = data;
+      data = Float64Array.from({ length: (source.length / size) * (end - start) }, (_, i) => {
+        const run = (end - start) * inner;
+        return source[Math.floor(i / run) * size * inner + start * inner + (i % run)]!;
+      });
+      dims = dims.map((d, a) => (a === axis ? end - start : d));
+    };
+    cut(input.batchAxis, from, to);
+    cut(input.timeAxis, first, last);
+    if (input.isLength) data = data.map(() => last - first);
+    feeds.set(input.name, { type: tensor.type, dims, data });
+  }
+  return { feeds, sequences: to - from, steps: last - first };
+}
