@@ -6,10 +6,17 @@ import { sourceSequences } from '../measurement/sequences.js';
 import { statisticalLength, type StatisticalLength } from '../measurement/statisticalLength.js';
 import type { Diagnostic, LayerReport, StabilityReport } from '../report/report.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
-import { readModelInputs, sampleBatch, syntheticBatch, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
+import {
+  readModelInputs,
+  sampleBatch,
+  syntheticBatch,
+  wholeChunks,
+  type InputAxes,
+  type InputBatch,
+} from '../samples/modelInputs.js';
 import { readSamples } from '../samples/npy.js';
 import type { Box } from '../stability/interval.js';
-import { smallestLength } from '../stability/errorCurve.js';
+import { smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
 import { defaultInputRange, freeSources } from '../stability/networkBounds.js';
 import { analyse, drive } from './analyse.js';
 import type { CheckOptions, CheckpointFiles, Progress } from './jobs.js';
@@ -125,7 +132,10 @@ export async function runCheck(
   const axes = readModelInputs(checkpoint.onnx);
   const range = options.inputRange ?? defaultInputRange;
 
-  const analysis = await analyse(network, range, options.maxLength, (step, f) => progress(step, 0.05 + 0.55 * f));
+  // A model of a fixed length has no longer context than that, and with all of it nothing is truncated.
+  const maxLength = Math.min(options.maxLength, axes.time ?? Infinity);
+  const analysis = await analyse(network, range, maxLength, (step, f) => progress(step, 0.05 + 0.55 * f));
+  const curve = maxLength === axes.time ? exactAtTheEnd(analysis.curve) : analysis.curve;
 
   await progress('Reading the samples', 0.6);
   const samples = await findSamples(files);
@@ -134,29 +144,28 @@ export async function runCheck(
     : syntheticBatch(
         axes,
         range,
-        axes.batch ?? synthetic.sequences,
+        wholeChunks(axes, synthetic.sequences),
         axes.time ?? options.maxLength + synthetic.extraSteps,
         synthetic.seed,
       );
   const source = samples ? ('samples' as const) : ('synthetic' as const);
   await progress('Measuring the truncation error', 0.65);
-  const sequences = await sourceSequences(checkpoint.onnx, batch, runtime);
+  const sequences = await sourceSequences(checkpoint.onnx, axes, batch, runtime);
   const measuredCurve =
     sequences && batch.steps > 1
-      ? await drive(measureCurve(network, sequences, options.maxLength), (f) =>
+      ? await drive(measureCurve(network, sequences, maxLength), (f) =>
           progress('Measuring the truncation error', 0.65 + 0.35 * f),
         )
       : null;
   const statistical =
     samples && measuredCurve ? statisticalLength(measuredCurve, options.epsilon, options.quantile, options.confidence) : null;
 
-  const { curve } = analysis;
   const findings: Findings = {
     lambda: analysis.lambda,
     certifiedHolds: analysis.lambda < 1 || paperHolds(analysis.layers),
     certifiedLength: curve.bound && smallestLength(curve.k, curve.bound, options.epsilon),
     epsilon: options.epsilon,
-    maxLength: options.maxLength,
+    maxLength,
     statistical,
     quantile: options.quantile,
     confidence: options.confidence,
@@ -195,6 +204,10 @@ export async function runCheck(
   };
   await progress('Done', 1);
   return { report, checkpoint, axes, batch, source };
+}
+
+function exactAtTheEnd(curve: ErrorCurve): ErrorCurve {
+  return { ...curve, bound: curve.bound && [...curve.bound.slice(0, -1), 0] };
 }
 
 /** A stack is stable by the paper's conditions when every layer meets them. */

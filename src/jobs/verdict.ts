@@ -35,7 +35,9 @@ function doesNotDecay(measured: NonNullable<Findings['measured']>, epsilon: numb
 }
 
 export function decideVerdict(f: Findings): { verdict: Verdict; safeLength: StabilityReport['safeLength'] } {
-  if (f.certifiedLength !== null) {
+  // The whole sequence is a certified length too, but it says nothing about forgetting: samples may do better.
+  const whole = f.certifiedLength !== null && f.certifiedLength === f.fixedLength;
+  if (f.certifiedLength !== null && !(whole && f.statistical?.kind === 'found' && f.statistical.k < f.certifiedLength)) {
     return { verdict: f.certifiedHolds ? 'stable' : 'inconclusive', safeLength: { k: f.certifiedLength, basis: 'certified' } };
   }
   const statistical: StabilityReport['safeLength'] =
@@ -79,7 +81,7 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
     case 'unstable':
       return `On your samples the error of truncation does not decay: old inputs keep mattering. Do not replace the recurrence by a truncated model.${full}`;
     case 'inconclusive': {
-      if (safeLength?.basis === 'certified') {
+      if (safeLength?.basis === 'certified' && safeLength.k !== f.fixedLength) {
         return `No contraction constant below 1 was certified, but the error bound still falls: the last ${safeLength.k} steps determine the output within ${eps} for every input of the stated range.`;
       }
       const suggested = suggestedLength(f);

@@ -6,7 +6,7 @@ import type { Tensor } from '../checkpoint/onnx/tensor.js';
 import { walkSignal, type SourceSignal } from '../network/signal.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
 import { withOutputs } from '../checkpoint/onnx/exposed.js';
-import type { InputBatch } from '../samples/modelInputs.js';
+import { runBatch, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
 
 /** What the recurrent layers read, for one sequence: by source name, one vector of features for every time step. */
 export type SourceSequence = ReadonlyMap<string, readonly Float64Array[]>;
@@ -18,14 +18,15 @@ export type SourceSequence = ReadonlyMap<string, readonly Float64Array[]>;
  */
 export async function sourceSequences(
   checkpoint: OnnxCheckpoint,
+  axes: InputAxes,
   batch: InputBatch,
   runtime: InferenceRuntime,
 ): Promise<SourceSequence[] | null> {
-  const axes = checkpoint.nodes.map((node) => timeAndBatch(node, checkpoint.shapes));
-  const first = axes[0];
+  const layerAxes = checkpoint.nodes.map((node) => timeAndBatch(node, checkpoint.shapes));
+  const first = layerAxes[0];
   if (!first) return null;
   const key = (a: typeof first) => `${a.time.map((x) => x.id).join()}|${a.batch.map((x) => x.id).join()}`;
-  if (axes.some((a) => !a || key(a) !== key(first))) return null;
+  if (layerAxes.some((a) => !a || key(a) !== key(first))) return null;
 
   const sources = new Map<string, SourceSignal | { name: string; operator: null; recurrent: false }>();
   for (const layer of checkpoint.network.layers) {
@@ -40,7 +41,12 @@ export async function sourceSequences(
   if (computed.length > 0) {
     const session = await runtime.load(toBinary(ModelProtoSchema, withOutputs(checkpoint.model, computed)));
     try {
-      for (const [name, tensor] of await session.run(batch.feeds)) values.set(name, tensor);
+      const batchAxis = (name: string) => {
+        const axis =
+          checkpoint.shapes.shape(name)?.findIndex((dim) => dim.some((atom) => first.batch.some((b) => b.id === atom.id))) ?? -1;
+        return axis < 0 ? null : axis;
+      };
+      for (const [name, tensor] of await runBatch(session, axes, batch, batchAxis)) values.set(name, tensor);
     } finally {
       await session.release();
     }

@@ -4,7 +4,11 @@ import { rangeInWords, safeLengthInWords } from './text.js';
 
 /** Text from a checkpoint made harmless in Markdown: no markup, no table cell ends, no HTML. */
 function escape(text: string): string {
-  return text.replace(/[\\`*_{}[\]()#+!|~]/g, '\\$&').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replace(/[\r\n]+/g, ' ');
+  return text
+    .replace(/[\\`*_{}[\]()#+!|~]/g, '\\$&')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replace(/[\r\n]+/g, ' ');
 }
 
 const number = (value: number | null) => (value === null ? '–' : formatNumber(value));

@@ -11,7 +11,11 @@ const levels: Record<Diagnostic['severity'], 'error' | 'warning' | 'note'> = {
 
 /** A path as a URI reference, whatever characters it holds. */
 function fileUri(path: string): string {
-  return path.split(/[\\/]/).map(encodeURIComponent).join('/').replace(/^([A-Za-z])%3A/, 'file:///$1:');
+  return path
+    .split(/[\\/]/)
+    .map(encodeURIComponent)
+    .join('/')
+    .replace(/^([A-Za-z])%3A/, 'file:///$1:');
 }
 
 export function sarifReport(reports: readonly StabilityReport[], version: string): object {

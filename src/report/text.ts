@@ -28,13 +28,22 @@ function wrap(text: string, indent: string, width = 100): string {
 
 function table(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, c) => Math.max(...rows.map((row) => row[c]!.length)));
-  return rows.map((row) => '  ' + row.map((cell, c) => cell.padEnd(widths[c]!)).join('  ').trimEnd());
+  return rows.map(
+    (row) =>
+      '  ' +
+      row
+        .map((cell, c) => cell.padEnd(widths[c]!))
+        .join('  ')
+        .trimEnd(),
+  );
 }
 
 export function rangeInWords(range: StabilityReport['inputRange']): string {
   const low = typeof range.lower === 'number' ? range.lower : Math.min(...range.lower);
   const high = typeof range.upper === 'number' ? range.upper : Math.max(...range.upper);
-  const origin = { derived: 'derived from the graph', user: 'as you stated', samples: 'from your samples', default: 'assumed' }[range.source];
+  const origin = { derived: 'derived from the graph', user: 'as you stated', samples: 'from your samples', default: 'assumed' }[
+    range.source
+  ];
   return `[${formatNumber(low)}, ${formatNumber(high)}] (${origin})`;
 }
 

@@ -10,8 +10,8 @@ export interface Verification {
   bound: number | null;
   /** Error at the model's own outputs on sequences longer than the window; null where the original takes none longer. */
   outputError: number | null;
-  /** Error at the model's own outputs on sequences exactly as long as the window: rounding only. */
-  exactError: number;
+  /** Error on sequences exactly as long as the window, which is rounding only; null where the original takes none. */
+  exactError: number | null;
   /** How many windows were compared, and what they were cut from. */
   windows: number;
   source: 'samples' | 'synthetic';

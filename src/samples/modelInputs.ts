@@ -3,6 +3,7 @@ import { dimSize } from '../checkpoint/onnx/shapes.js';
 import { DataType, isFloat, type Tensor } from '../checkpoint/onnx/tensor.js';
 import { walkSignal } from '../network/signal.js';
 import { BadInputError } from '../errors.js';
+import type { InferenceSession } from '../runtime/inference.js';
 import type { SampleArray } from './npy.js';
 import { seededRandom } from './random.js';
 
@@ -197,4 +198,59 @@ export function sliceBatch(
     feeds.set(input.name, { type: tensor.type, dims, data });
   }
   return { feeds, sequences: to - from, steps: last - first };
+}
+
+/**
+ * Runs a model over a batch of any size, in chunks where its batch is fixed, and joins the outputs along `batchAxis`.
+ * @param batchAxis axis of an output that counts sequences; null for an output without one, of which the first chunk is kept
+ */
+export async function runBatch(
+  session: InferenceSession,
+  axes: InputAxes,
+  batch: InputBatch,
+  batchAxis: (output: string) => number | null,
+): Promise<Map<string, Tensor>> {
+  const chunk = axes.batch ?? batch.sequences;
+  if (chunk === batch.sequences) return session.run(batch.feeds);
+  const parts: Map<string, Tensor>[] = [];
+  for (let from = 0; from + chunk <= batch.sequences; from += chunk) {
+    parts.push(await session.run(sliceBatch(axes, batch, from, from + chunk).feeds));
+  }
+  return new Map(
+    [...(parts[0] ?? new Map<string, Tensor>())].map(([name, first]) => {
+      const axis = batchAxis(name);
+      return [
+        name,
+        axis === null
+          ? first
+          : concatenated(
+              parts.map((p) => p.get(name)!),
+              axis,
+            ),
+      ];
+    }),
+  );
+}
+
+function concatenated(parts: readonly Tensor[], axis: number): Tensor {
+  const first = parts[0]!;
+  const total = parts.reduce((n, p) => n + p.dims[axis]!, 0);
+  const inner = first.dims.slice(axis + 1).reduce((a, b) => a * b, 1);
+  const outer = first.dims.slice(0, axis).reduce((a, b) => a * b, 1);
+  const data = new Float64Array(outer * total * inner);
+  let offset = 0;
+  for (let o = 0; o < outer; o++) {
+    for (const part of parts) {
+      const run = part.dims[axis]! * inner;
+      data.set(part.data.subarray(o * run, (o + 1) * run), offset);
+      offset += run;
+    }
+  }
+  return { type: first.type, dims: first.dims.map((d, i) => (i === axis ? total : d)), data };
+}
+
+/** Sequences that a model with a fixed batch can take whole chunks of. */
+export function wholeChunks(axes: InputAxes, sequences: number): number {
+  const chunk = axes.batch ?? 1;
+  return Math.max(1, Math.floor(sequences / chunk)) * chunk;
 }

@@ -12,6 +12,7 @@ import type { ExternalData } from './tensor.js';
 export interface OnnxCheckpoint {
   readonly model: ModelProto & { graph: GraphProto };
   readonly opset: number;
+  readonly external: ExternalData;
   readonly constants: Constants;
   readonly shapes: Shapes;
   /** In graph order; entry i belongs to layer i of the network. */
@@ -97,7 +98,7 @@ export function readOnnx(bytes: Uint8Array, external: ExternalData): OnnxCheckpo
       input: reader.read(node.x, node.inputSize),
     };
   });
-  return { model, opset: opsetOf(model), constants, shapes, nodes, network: { layers } };
+  return { model, opset: opsetOf(model), external, constants, shapes, nodes, network: { layers } };
 }
 
 function ids(dim: Dim): string {

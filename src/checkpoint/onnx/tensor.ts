@@ -141,6 +141,13 @@ export function readTensor(tensor: TensorProto, external: ExternalData): Tensor 
   return { dims, type, data };
 }
 
+/** The tensor with its data inside, for a model that is written elsewhere. */
+export function withInlineData(tensor: TensorProto, external: ExternalData): TensorProto {
+  if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) return tensor;
+  const dims = [...tensor.dims];
+  return create(TensorProtoSchema, { name: tensor.name, dataType: tensor.dataType, dims, rawData: rawBytes(tensor, external) ?? new Uint8Array() });
+}
+
 /** A TensorProto with raw data in the element type asked for. */
 export function tensorProto(name: string, type: DataType, dims: readonly number[], data: ArrayLike<number>): TensorProto {
   const bytes = widths[type]!.bytes;
@@ -158,6 +165,13 @@ export function tensorProto(name: string, type: DataType, dims: readonly number[
       case DataType.FLOAT16:
         view.setUint16(i * 2, numberToHalf(value), true);
         break;
+      case DataType.BFLOAT16: {
+        // The numbers came from bfloat16, so the lower half of the float is empty and cutting it off is exact.
+        const float = new DataView(new ArrayBuffer(4));
+        float.setFloat32(0, value);
+        view.setUint16(i * 2, float.getUint16(0), true);
+        break;
+      }
       case DataType.INT32:
         view.setInt32(i * 4, value, true);
         break;

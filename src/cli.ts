@@ -1,0 +1,83 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { version } from '../package.json';
+import { checkCommand } from './cli/check.js';
+import { exportCommand } from './cli/export.js';
+import { fail } from './cli/failure.js';
+import { defaultCheckOptions } from './jobs/jobs.js';
+import { createRuntime } from './runtime/onnxRuntime.js';
+
+/** The command line: rnn-stability check | export. Exit status 0 done, 1 the verdict that --fail-on names, 2 bad usage or input. */
+
+const runtime = createRuntime(() => readFile(fileURLToPath(new URL('ort-wasm-simd-threaded.wasm', import.meta.url))));
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0) || !Number.isFinite(value)) throw new InvalidArgumentError('it must be a positive number.');
+  return value;
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('it must be a whole number of at least 1.');
+  return value;
+}
+
+function share(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value < 1)) throw new InvalidArgumentError('it must lie between 0 and 1.');
+  return value;
+}
+
+function range(text: string): { lower: number; upper: number } {
+  const [lower, upper, ...rest] = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
+  if (lower === undefined || upper === undefined || rest.length > 0 || !Number.isFinite(lower) || !Number.isFinite(upper) || lower > upper) {
+    throw new InvalidArgumentError('it must be two numbers, the lower one first, such as -1,1.');
+  }
+  return { lower, upper };
+}
+
+/** Options that both commands share, because an export begins with a check. */
+function withCheckOptions(command: Command): Command {
+  const d = defaultCheckOptions;
+  return command
+    .option('--epsilon <E>', 'allowed error of the recurrent output, max absolute', positive, d.epsilon)
+    .option('--input-range <LO,HI>', "range of the model's float inputs (default: from the graph, else -1,1)", range)
+    .option('--samples <FILE>', 'sample sequences, .npz or .npy (default: NAME.samples.npz beside the checkpoint)')
+    .option('--confidence <C>', 'confidence of a length measured on samples', share, d.confidence)
+    .option('--quantile <Q>', 'share of sequences that a length measured on samples must hold for', share, d.quantile)
+    .option('--max-length <K>', 'longest truncation length considered', wholeNumber, d.maxLength);
+}
+
+const program = new Command('rnn-stability')
+  .description('Is a recurrent checkpoint stable, how many past steps does it use, and may a feed-forward model replace it?')
+  .version(version)
+  .showHelpAfterError('(rnn-stability --help lists the commands and options)')
+  .exitOverride((error) => {
+    process.exit(error.exitCode === 0 ? 0 : 2);
+  });
+
+withCheckOptions(program.command('check'))
+  .description('check checkpoints and report verdict, safe length and certificates')
+  .argument('<FILE...>', 'ONNX checkpoints')
+  .addOption(new Option('--format <F>', 'form of the report').choices(['text', 'json', 'markdown', 'sarif']).default('text'))
+  .addOption(
+    new Option('--fail-on <V>', 'exit with 1 on this verdict or a worse one (uncertified: anything but a certified length)').choices([
+      'unstable',
+      'inconclusive',
+      'uncertified',
+    ]),
+  )
+  .action((files, options) => checkCommand(files, options, runtime, version).catch(fail));
+
+withCheckOptions(program.command('export'))
+  .description('write a truncated feed-forward ONNX model and verify it against the original')
+  .argument('<FILE>', 'ONNX checkpoint')
+  .requiredOption('-o, --output <OUT.onnx>', 'file to write')
+  .option('--length <K>', 'steps of context, or auto for the safe length', (text) => (text === 'auto' ? 'auto' : wholeNumber(text)), 'auto')
+  .addOption(new Option('--mode <M>', 'window: the last K inputs give the output at the last step').choices(['window']).default('window'))
+  .option('--force', 'overwrite OUT.onnx if it exists')
+  .action((file, options) => exportCommand(file, options, runtime).catch(fail));
+
+await program.parseAsync();

@@ -1,0 +1,136 @@
+import { writeModel } from '../checkpoint/onnx/model.js';
+import { BadInputError } from '../errors.js';
+import type { StabilityReport } from '../report/report.js';
+import { formatNumber } from '../report/format.js';
+import type { Verification } from '../report/verification.js';
+import type { InferenceRuntime } from '../runtime/inference.js';
+import { syntheticBatch, wholeChunks, type InputBatch } from '../samples/modelInputs.js';
+import { defaultInputRange } from '../stability/networkBounds.js';
+import { compareWithOriginal, type Comparison } from '../truncation/verify.js';
+import { describeInMetadata, truncateToWindow } from '../truncation/window.js';
+import { runCheck, type Checked } from './check.js';
+import type { CheckpointFiles, ExportOptions, ExportResult, Progress } from './jobs.js';
+
+interface Choice {
+  readonly k: number;
+  readonly basis: Verification['basis'];
+}
+
+/** First k whose measured error is at most ε; a hint where the measurement is synthetic. */
+function measuredLength(report: StabilityReport): number | null {
+  const index = report.curve.measured?.findIndex((e) => e <= report.epsilon) ?? -1;
+  return index < 0 ? null : report.curve.k[index]!;
+}
+
+/** @throws BadInputError when nothing suggests a length */
+function chooseLength(options: ExportOptions, { report, axes }: Checked): Choice {
+  const whole = (k: number) => axes.time !== null && k >= axes.time;
+  if (options.length !== 'auto') return { k: options.length, basis: whole(options.length) ? 'full' : 'user' };
+  if (report.safeLength) {
+    const k = Math.max(1, report.safeLength.k);
+    return { k, basis: whole(k) ? 'full' : report.safeLength.basis };
+  }
+  if (axes.time !== null) return { k: axes.time, basis: 'full' };
+  const suggested = report.curve.measuredOn?.source === 'synthetic' ? measuredLength(report) : null;
+  if (suggested !== null) return { k: Math.max(1, suggested), basis: 'synthetic' };
+  throw new BadInputError(
+    'no-safe-length',
+    `no length up to ${report.curve.k[report.curve.k.length - 1] ?? 0} keeps the error below ${formatNumber(report.epsilon)}, certified or measured; ` +
+      'state one with --length, allow a larger --epsilon, or raise --max-length',
+  );
+}
+
+/** Certified bound at k: that of the largest length on the curve that is not longer. */
+function boundAt(report: StabilityReport, k: number): number | null {
+  if (!report.curve.bound) return null;
+  const index = report.curve.k.findLastIndex((length) => length <= k);
+  return index < 0 ? null : report.curve.bound[index]!;
+}
+
+const basisInWords: Record<Verification['basis'], string> = {
+  certified: 'certified',
+  samples: 'measured on your samples',
+  synthetic: 'measured on synthetic input only, no guarantee',
+  full: 'the whole sequence, nothing truncated',
+  user: 'as you asked',
+};
+
+function summarise(
+  k: number,
+  basis: Verification['basis'],
+  c: Comparison,
+  bound: number | null,
+  passed: boolean,
+  source: string,
+): string {
+  const parts: string[] = [];
+  if (c.recurrent !== null) {
+    const against = bound === null ? 'no certified bound' : `certified bound ${formatNumber(bound)}`;
+    parts.push(
+      `recurrent output differs by at most ${formatNumber(c.recurrent)} (${against}), model output by ${formatNumber(c.output ?? 0)}`,
+    );
+  }
+  if (c.exact !== null) parts.push(`on sequences no longer than the window by ${formatNumber(c.exact)}, which is rounding`);
+  const compared = parts.length > 0 ? parts.join('; ') : 'the original takes no sequence that could be compared';
+  return `k = ${k} (${basisInWords[basis]}). ${passed ? 'Verified' : 'NOT VERIFIED'} in ONNX Runtime on ${c.windows} ${source} windows: ${compared}.`;
+}
+
+/** Checks the checkpoint, truncates it, and compares the result with the original in ONNX Runtime. */
+export async function exportTruncated(
+  files: CheckpointFiles,
+  options: ExportOptions,
+  runtime: InferenceRuntime,
+  progress: Progress,
+): Promise<ExportResult> {
+  const checked = await runCheck(files, options, runtime, (step, f) => progress(step, 0.6 * f));
+  const { report, axes } = checked;
+  const { k, basis } = chooseLength(options, checked);
+  await progress(`Unrolling ${k} steps`, 0.65);
+  const window = truncateToWindow(checked.checkpoint.onnx, k, axes.time);
+  const described = describeInMetadata(window.model, {
+    mode: 'window',
+    length: String(window.k),
+    basis,
+    epsilon: String(options.epsilon),
+    source: files.name.split(/[\\/]/).pop() ?? files.name,
+  });
+  const model = writeModel(described);
+
+  await progress('Comparing with the original in ONNX Runtime', 0.75);
+  const batch = verificationBatch(checked, window.length, options);
+  const comparison = await compareWithOriginal(checked.checkpoint.onnx, axes, window, batch.batch, runtime);
+  const bound = basis === 'full' ? 0 : boundAt(report, window.k);
+  const { rounding } = comparison;
+  const passed =
+    (comparison.exact === null || comparison.exact <= rounding) &&
+    (bound === null || comparison.recurrent === null || comparison.recurrent <= bound + rounding) &&
+    comparison.windows > 0;
+  const verification: Verification = {
+    length: window.k,
+    basis,
+    recurrentError: comparison.recurrent,
+    bound,
+    outputError: comparison.output,
+    exactError: comparison.exact,
+    windows: comparison.windows,
+    source: batch.source,
+    bytes: model.length,
+    nodes: window.model.graph.node.length,
+    passed,
+    summary: summarise(window.k, basis, comparison, bound, passed, batch.source === 'samples' ? 'sample' : 'synthetic'),
+  };
+  await progress('Done', 1);
+  return { model, verification, report };
+}
+
+/** The check's sequences where they are longer than the window, else synthetic ones that are. */
+function verificationBatch(
+  checked: Checked,
+  length: number,
+  options: ExportOptions,
+): { batch: InputBatch; source: 'samples' | 'synthetic' } {
+  const { axes, batch, source } = checked;
+  if (axes.time !== null || batch.steps > length) return { batch, source };
+  const range = options.inputRange ?? defaultInputRange;
+  return { batch: syntheticBatch(axes, range, wholeChunks(axes, 24), length + 32, 20180525), source: 'synthetic' };
+}

@@ -1,0 +1,29 @@
+import type { Activation } from '../network/activation.js';
+import { floatAttribute, type GraphBuilder } from './graphBuilder.js';
+
+/** The nodes of one activation. */
+export function activationNode(g: GraphBuilder, act: Activation, x: string): string {
+  switch (act.name) {
+    case 'Affine': {
+      const scaled = act.alpha === 1 ? x : g.binary('Mul', x, g.scalar(act.alpha), true);
+      return act.beta === 0 ? scaled : g.binary('Add', scaled, g.scalar(act.beta), true);
+    }
+    case 'ScaledTanh': {
+      const inner = act.beta === 1 ? x : g.binary('Mul', x, g.scalar(act.beta), true);
+      const tanh = g.node('Tanh', [inner]);
+      return act.alpha === 1 ? tanh : g.binary('Mul', tanh, g.scalar(act.alpha), true);
+    }
+    case 'Elu':
+    case 'LeakyRelu':
+    case 'ThresholdedRelu':
+      return g.node(act.name, [x], [floatAttribute('alpha', act.alpha)]);
+    case 'HardSigmoid':
+      return g.node('HardSigmoid', [x], [floatAttribute('alpha', act.alpha), floatAttribute('beta', act.beta)]);
+    default:
+      return g.node(act.name, [x]);
+  }
+}
+
+export function sameActivation(a: Activation, b: Activation): boolean {
+  return a.name === b.name && a.alpha === b.alpha && a.beta === b.beta;
+}

@@ -1,0 +1,305 @@
+import { create } from '@bufbuild/protobuf';
+import { BadInputError } from '../errors.js';
+import { intAttribute, intsAttribute } from '../checkpoint/onnx/attributes.js';
+import { normalAxis } from '../checkpoint/onnx/constants.js';
+import { plain } from '../checkpoint/onnx/exposed.js';
+import {
+  GraphProtoSchema,
+  ModelProtoSchema,
+  NodeProtoSchema,
+  StringStringEntryProtoSchema,
+  TensorShapeProto_DimensionSchema,
+  TensorShapeProtoSchema,
+  TypeProto_TensorSchema,
+  TypeProtoSchema,
+  ValueInfoProtoSchema,
+  type GraphProto,
+  type ModelProto,
+  type NodeProto,
+  type TensorProto,
+  type ValueInfoProto,
+} from '../checkpoint/onnx/onnx_pb.js';
+import type { OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
+import { DataType, tensorProto, withInlineData } from '../checkpoint/onnx/tensor.js';
+import { dimSize } from '../checkpoint/onnx/shapes.js';
+import { GraphBuilder } from './graphBuilder.js';
+import { placementOf, PositionUses, windowFor, type Placement } from './placement.js';
+import { unrollNode } from './unroll.js';
+
+/** A truncated model in `window` mode, and how its input and output lie in the sequence. */
+export interface WindowModel {
+  readonly model: ModelProto & { graph: GraphProto };
+  /** Steps of context. */
+  readonly k: number;
+  /** Positions that the input holds. */
+  readonly length: number;
+  /** The position of the window that the output speaks of; null when nothing was truncated and every output is kept. */
+  readonly position: number | null;
+  readonly placement: Placement;
+}
+
+/**
+ * Replaces every recurrent node by `k` unrolled steps inside the original graph; what stands before and after stays.
+ * @param k steps of context; at or above the checkpoint's fixed sequence length nothing is truncated
+ * @throws BadInputError where the model's outputs need the whole of a sequence of any length
+ */
+export function truncateToWindow(checkpoint: OnnxCheckpoint, k: number, fixedLength: number | null): WindowModel {
+  const uses = new PositionUses(checkpoint);
+  const placement = placementOf(checkpoint, uses);
+  const window = placement.kind === 'window' ? windowFor(placement, k) : null;
+  const whole = fixedLength !== null && (window === null || k >= fixedLength || window.length >= fixedLength);
+  if (!whole && placement.kind === 'whole') {
+    if (fixedLength === null) {
+      throw new BadInputError(
+        'needs-whole-sequence',
+        `no window can replace the recurrence: ${placement.reason}, and the sequence may have any length`,
+      );
+    }
+    throw new BadInputError(
+      'needs-whole-sequence',
+      `no window of ${k} steps can replace the recurrence: ${placement.reason}; export with --length ${fixedLength}, the model's whole sequence`,
+    );
+  }
+  const length = whole ? fixedLength : window!.length;
+  const position = whole ? null : window!.position;
+  return {
+    model: new WindowWriter(checkpoint, uses, length, position, fixedLength).write(),
+    k: whole ? fixedLength : k,
+    length,
+    position,
+    placement,
+  };
+}
+
+class WindowWriter {
+  private readonly graph: GraphProto;
+  /** Tensors that carry only the position asked for, instead of all of the window. */
+  private readonly narrowed = new Set<string>();
+  private readonly narrowedLayers: ReadonlySet<number>;
+
+  constructor(
+    private readonly checkpoint: OnnxCheckpoint,
+    private readonly uses: PositionUses,
+    private readonly length: number,
+    private readonly position: number | null,
+    private readonly fixedLength: number | null,
+  ) {
+    this.graph = checkpoint.model.graph;
+    this.narrowedLayers = position === null ? new Set() : this.findNarrowed();
+  }
+
+  /**
+   * The layers whose Y needs only one position: all that is computed from it must come from such layers alone, or a skip
+   * connection would meet a sequence of another length.
+   */
+  private findNarrowed(): Set<number> {
+    const candidates = new Set(this.checkpoint.nodes.keys());
+    for (;;) {
+      const below = new Set([...candidates].map((i) => this.checkpoint.nodes[i]!.y).filter((y) => y !== ''));
+      let clash = false;
+      for (const node of this.graph.node) {
+        if (!node.input.some((name) => below.has(name))) continue;
+        const layer = this.checkpoint.nodes.findIndex((n) => n.node === node);
+        const mixed = node.input.some((name) => !below.has(name) && this.uses.of(name).use === 'each' && node.opType !== 'Shape');
+        if (layer >= 0 || mixed) {
+          clash = true;
+          const before = candidates.size;
+          for (const i of this.layersAbove(node.input.filter((name) => below.has(name)))) candidates.delete(i);
+          if (candidates.size === before) candidates.clear();
+          break;
+        }
+        for (const output of node.output) below.add(output);
+      }
+      if (clash) continue;
+      for (const name of below) this.narrowed.add(name);
+      return candidates;
+    }
+  }
+
+  /** The layers whose Y leads to one of the tensors without another recurrent node between. */
+  private layersAbove(names: readonly string[]): Set<number> {
+    const found = new Set<number>();
+    const visit = (name: string) => {
+      const layer = this.checkpoint.nodes.findIndex((n) => n.y === name);
+      if (layer >= 0) found.add(layer);
+      else for (const input of this.checkpoint.constants.producer(name)?.input ?? []) visit(input);
+    };
+    names.forEach(visit);
+    return found;
+  }
+
+  write(): ModelProto & { graph: GraphProto } {
+    const { model, opset, constants } = this.checkpoint;
+    const added: TensorProto[] = [];
+    const nodes: NodeProto[] = [];
+    for (const [i, node] of this.graph.node.entries()) {
+      const layer = this.checkpoint.nodes.findIndex((n) => n.node === node);
+      if (layer < 0) {
+        nodes.push(this.adapted(node, i, added));
+        continue;
+      }
+      const read = this.checkpoint.nodes[layer]!;
+      const g = new GraphBuilder(`unrolled/${layer}`, opset, read.type);
+      unrollNode(g, read, this.length, (name) => constants.isZero(name), {
+        keep: this.narrowedLayers.has(layer) ? this.position! : 'all',
+      });
+      nodes.push(...g.nodes);
+      added.push(...g.initializers);
+    }
+    const outputs = this.graph.output.map((info) => this.output(info, nodes, added));
+    const alive = reachable(
+      nodes,
+      outputs.map((o) => o.name),
+    );
+    const used = new Set(alive.flatMap((node) => [...node.input]));
+    const initialized = new Set(this.graph.initializer.map((t) => t.name));
+    const graph = create(GraphProtoSchema, {
+      ...plain(this.graph),
+      node: alive,
+      initializer: [...this.graph.initializer.map((t) => withInlineData(t, this.checkpoint.external)), ...added].filter((t) =>
+        used.has(t.name),
+      ),
+      // Old files list initializers among the inputs; the ones that went must go there too.
+      input: this.graph.input
+        .filter((info) => !initialized.has(info.name) || used.has(info.name))
+        .map((info) => this.resized(info, this.length)),
+      output: outputs,
+      // Shapes inside have changed; ONNX's own inference finds the new ones.
+      valueInfo: [],
+    });
+    const irVersion = model.irVersion < 4n ? 4n : model.irVersion;
+    return Object.assign(create(ModelProtoSchema, { ...plain(model), irVersion, graph }), { graph });
+  }
+
+  /** Number of positions that a tensor of the new graph carries. */
+  private positions(name: string): number {
+    return this.narrowed.has(name) ? 1 : this.length;
+  }
+
+  /** A declared shape with the time axis set. */
+  private resized(info: ValueInfoProto, positions: number): ValueInfoProto {
+    const axis = this.uses.timeAxis(info.name);
+    const type = info.type?.value;
+    if (axis === null || type?.case !== 'tensorType' || !type.value.shape) return info;
+    const others = this.checkpoint.shapes.shape(info.name)![axis]!.filter((atom) => !this.uses.timeIds.has(atom.id));
+    const rest = dimSize(others);
+    const dim = type.value.shape.dim.map((d, i) =>
+      i !== axis
+        ? d
+        : create(
+            TensorShapeProto_DimensionSchema,
+            rest === null ? {} : { value: { case: 'dimValue', value: BigInt(rest * positions) } },
+          ),
+    );
+    const tensor = create(TypeProto_TensorSchema, { ...plain(type.value), shape: create(TensorShapeProtoSchema, { dim }) });
+    return create(ValueInfoProtoSchema, {
+      ...plain(info),
+      type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }),
+    });
+  }
+
+  /** An output that still carries the whole window is cut to the one position that has full context. */
+  private output(info: ValueInfoProto, nodes: NodeProto[], added: TensorProto[]): ValueInfoProto {
+    const axis = this.uses.timeAxis(info.name);
+    if (this.position === null || axis === null || this.uses.of(info.name).use !== 'each') return this.resized(info, this.length);
+    if (!this.narrowed.has(info.name)) {
+      const whole = `${info.name}/window`;
+      for (const [i, node] of nodes.entries()) {
+        const rename = (name: string) => (name === info.name ? whole : name);
+        if ([...node.input, ...node.output].includes(info.name)) {
+          nodes[i] = create(NodeProtoSchema, { ...plain(node), input: node.input.map(rename), output: node.output.map(rename) });
+        }
+      }
+      const g = new GraphBuilder(`${info.name}/position`, this.checkpoint.opset, DataType.FLOAT);
+      g.slice(whole, axis, this.position, this.position + 1, info.name);
+      nodes.push(...g.nodes);
+      added.push(...g.initializers);
+    }
+    return this.resized(info, 1);
+  }
+
+  /** Constants that hold the old sequence length: shapes of Reshape, the index of the last position. */
+  private adapted(node: NodeProto, index: number, added: TensorProto[]): NodeProto {
+    if (this.fixedLength === null) return node;
+    const replaceInput = (input: number, values: readonly number[]) => {
+      const name = `resized/${index}/${input}`;
+      added.push(
+        tensorProto(
+          name,
+          this.checkpoint.constants.value(node.input[input]!)!.type,
+          this.checkpoint.constants.value(node.input[input]!)!.dims,
+          values,
+        ),
+      );
+      return create(NodeProtoSchema, { ...plain(node), input: node.input.map((n, i) => (i === input ? name : n)) });
+    };
+    const source = node.input[0] ?? '';
+    const axis = this.uses.timeAxis(source);
+    const { constants, shapes } = this.checkpoint;
+    if (node.opType === 'Reshape') {
+      const target = constants.integers(node.input[1]);
+      const after = shapes.shape(node.output[0]!);
+      if (!target || !after) return node;
+      const positions = this.positions(source);
+      const scaled = target.map((d, i) =>
+        d > 0 && after[i]?.some((atom) => this.uses.timeIds.has(atom.id)) ? (d / this.fixedLength!) * positions : d,
+      );
+      return scaled.some((d, i) => d !== target[i]) ? replaceInput(1, scaled) : node;
+    }
+    const rank = shapes.shape(source)?.length ?? 0;
+    if (axis === null) return node;
+    if (node.opType === 'Gather' && normalAxis(intAttribute(node, 'axis') ?? 0, rank, node) === axis) {
+      const last = constants.integers(node.input[1]);
+      return last?.length === 1 && last[0] === this.fixedLength - 1 ? replaceInput(1, [-1]) : node;
+    }
+    if (node.opType === 'Slice' && intsAttribute(node, 'starts') === undefined) {
+      const starts = constants.integers(node.input[1]);
+      const ends = constants.integers(node.input[2]);
+      const axes = constants.integers(node.input[3]) ?? starts?.map((_, i) => i);
+      const at = axes?.findIndex((a) => normalAxis(a, rank, node) === axis) ?? -1;
+      if (at < 0 || !starts || !ends || starts[at] !== this.fixedLength - 1) return node;
+      const first = replaceInput(
+        1,
+        starts.map((s, i) => (i === at ? -1 : s)),
+      );
+      const name = `resized/${index}/2`;
+      const end = constants.value(node.input[2]!)!;
+      added.push(
+        tensorProto(
+          name,
+          end.type,
+          end.dims,
+          ends.map((e, i) => (i === at ? 2 ** 31 - 1 : e)),
+        ),
+      );
+      return create(NodeProtoSchema, { ...plain(first), input: first.input.map((n, i) => (i === 2 ? name : n)) });
+    }
+    return node;
+  }
+}
+
+/** The nodes that the outputs need, in their order. */
+function reachable(nodes: readonly NodeProto[], outputs: readonly string[]): NodeProto[] {
+  const needed = new Set(outputs);
+  const alive = new Set<NodeProto>();
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const node = nodes[i]!;
+    if (!node.output.some((o) => needed.has(o))) continue;
+    alive.add(node);
+    for (const input of node.input) needed.add(input);
+    // Bodies of control flow read tensors of the outer graph by name.
+    for (const attribute of node.attribute) {
+      for (const body of [...(attribute.g ? [attribute.g] : []), ...attribute.graphs])
+        for (const inner of body.node) inner.input.forEach((n) => needed.add(n));
+    }
+  }
+  return nodes.filter((node) => alive.has(node));
+}
+
+/** Says in the file itself what it is. */
+export function describeInMetadata(model: ModelProto, entries: Readonly<Record<string, string>>): ModelProto {
+  const added = Object.entries(entries).map(([key, value]) =>
+    create(StringStringEntryProtoSchema, { key: `rnn_stability.${key}`, value }),
+  );
+  return create(ModelProtoSchema, { ...plain(model), metadataProps: [...model.metadataProps, ...added] });
+}
