@@ -8,13 +8,27 @@ const common = { bundle: true, sourcemap: watch, minify: !watch, legalComments: 
 const node = { ...common, platform: 'node', target: 'node20' };
 
 // CommonJS packages inside an ES module bundle call `require` for Node's own modules.
-const requireForEsm = "import { createRequire as _createRequire } from 'node:module'; const require = _createRequire(import.meta.url);";
+const requireForEsm =
+  "import { createRequire as _createRequire } from 'node:module'; const require = _createRequire(import.meta.url);";
 
 const bundles = [
   { ...node, entryPoints: ['src/extension.ts'], outfile: 'dist/extension.cjs', format: 'cjs', external: ['vscode'] },
   { ...node, entryPoints: ['src/worker.ts'], outfile: 'dist/worker.js', format: 'esm', banner: { js: requireForEsm } },
-  { ...node, entryPoints: ['src/cli.ts'], outfile: 'dist/cli.js', format: 'esm', banner: { js: `#!/usr/bin/env node\n${requireForEsm}` } },
-  { ...common, entryPoints: ['webview/report.ts'], outfile: 'dist/webview/report.js', format: 'iife', platform: 'browser', loader: { '.css': 'css' } },
+  {
+    ...node,
+    entryPoints: ['src/cli.ts'],
+    outfile: 'dist/cli.js',
+    format: 'esm',
+    banner: { js: `#!/usr/bin/env node\n${requireForEsm}` },
+  },
+  {
+    ...common,
+    entryPoints: ['webview/report.ts'],
+    outfile: 'dist/webview/report.js',
+    format: 'iife',
+    platform: 'browser',
+    loader: { '.css': 'css' },
+  },
 ];
 
 await rm('dist', { recursive: true, force: true });

@@ -7,7 +7,17 @@ import { pathToFileURL } from 'node:url';
 const [program, ...rest] = process.argv.slice(2);
 const outfile = resolve('.cache', 'run', `${basename(program, '.ts')}-${process.pid}.mjs`);
 await mkdir(resolve('.cache', 'run'), { recursive: true });
-await build({ entryPoints: [program], outfile, bundle: true, packages: 'external', platform: 'node', format: 'esm', target: 'node20', sourcemap: 'inline', logLevel: 'warning' });
+await build({
+  entryPoints: [program],
+  outfile,
+  bundle: true,
+  packages: 'external',
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  sourcemap: 'inline',
+  logLevel: 'warning',
+});
 process.argv.splice(2, process.argv.length, ...rest);
 try {
   await import(pathToFileURL(outfile).href);

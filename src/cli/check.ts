@@ -1,4 +1,4 @@
-import { nodeFiles } from '../checkpoint/nodeFiles.js';
+import { nodeFiles } from './nodeFiles.js';
 import { check } from '../jobs/check.js';
 import { markdownReport } from '../report/markdown.js';
 import type { StabilityReport } from '../report/report.js';
@@ -40,7 +40,12 @@ function render(reports: readonly StabilityReport[], files: number, args: CheckA
 }
 
 /** Checks every file; one that cannot be used gets its line and the others are still checked. */
-export async function checkCommand(files: string[], args: CheckArguments, runtime: InferenceRuntime, version: string): Promise<void> {
+export async function checkCommand(
+  files: string[],
+  args: CheckArguments,
+  runtime: InferenceRuntime,
+  version: string,
+): Promise<void> {
   const reports: StabilityReport[] = [];
   let bad = false;
   for (const file of files) {

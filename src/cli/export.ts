@@ -1,7 +1,7 @@
 import { access, open, realpath, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { BadInputError } from '../errors.js';
-import { nodeFiles } from '../checkpoint/nodeFiles.js';
+import { nodeFiles } from './nodeFiles.js';
 import { exportTruncated } from '../jobs/export.js';
 import { formatNumber } from '../report/format.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
@@ -35,7 +35,10 @@ async function writeAtomically(path: string, bytes: Uint8Array): Promise<void> {
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw new BadInputError('unwritable-file', `cannot be written (${error instanceof Error && 'code' in error ? String(error.code) : String(error)})`);
+    throw new BadInputError(
+      'unwritable-file',
+      `cannot be written (${error instanceof Error && 'code' in error ? String(error.code) : String(error)})`,
+    );
   }
 }
 
@@ -49,16 +52,26 @@ export async function exportCommand(file: string, args: ExportArguments, runtime
       }
       if (!args.force) throw new BadInputError('file-exists', `${args.output} exists; choose another name or pass --force`);
     }
-    const result = await exportTruncated(nodeFiles(file, args.samples), { ...checkOptions(args), length: args.length }, runtime, progress.report);
+    const result = await exportTruncated(
+      nodeFiles(file, args.samples),
+      { ...checkOptions(args), length: args.length },
+      runtime,
+      progress.report,
+    );
     progress.clear();
     const { verification } = result;
     if (!verification.passed) {
-      throw new BadInputError('verification-failed', `the truncated model does not agree with the original, nothing was written. ${verification.summary}`);
+      throw new BadInputError(
+        'verification-failed',
+        `the truncated model does not agree with the original, nothing was written. ${verification.summary}`,
+      );
     }
     await writeAtomically(target, result.model).catch((error: unknown) => {
       throw error instanceof BadInputError ? new BadInputError(error.code, `${args.output} ${error.message}`) : error;
     });
-    console.log(`${args.output}: ${formatNumber(verification.bytes / 1000)} kB, ${verification.nodes} nodes, no recurrent operator`);
+    console.log(
+      `${args.output}: ${formatNumber(verification.bytes / 1000)} kB, ${verification.nodes} nodes, no recurrent operator`,
+    );
     console.log(verification.summary);
   } catch (error) {
     progress.clear();

@@ -1,6 +1,6 @@
 import { formatNumber } from './format.js';
 import type { StabilityReport } from './report.js';
-import { rangeInWords, safeLengthInWords } from './text.js';
+import { lambdaInWords, rangeInWords, safeLengthInWords } from './text.js';
 
 /** Text from a checkpoint made harmless in Markdown: no markup, no table cell ends, no HTML. */
 function escape(text: string): string {
@@ -26,10 +26,9 @@ export function markdownReport(report: StabilityReport): string {
     row(['safe length', escape(safeLengthInWords(report))]),
     row(['error allowed', formatNumber(report.epsilon)]),
     row(['input range', escape(rangeInWords(report.inputRange))]),
-    row(['λ certified', number(report.lambda)]),
-    row(['λ at least', number(report.lambdaLowerBound)]),
+    row(['contraction λ', escape(lambdaInWords(report))]),
     '',
-    row(['layer', 'cell', 'direction', 'input', 'hidden', 'λ', 'λ at least', 'certificates that hold']),
+    row(['layer', 'cell', 'direction', 'input', 'hidden', 'λ bound', 'λ at least', 'certificates that hold']),
     row(Array.from({ length: 8 }, () => '---')),
     ...report.layers.map((layer) =>
       row([

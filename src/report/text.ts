@@ -54,6 +54,17 @@ export function safeLengthInWords(report: StabilityReport): string {
   return `k = ${safe.k} (measured: ${safe.sequences} sequences, quantile ${safe.quantile}, confidence ${safe.confidence})`;
 }
 
+/** λ is a proof only below 1; above, it is just the best bound that was found. */
+export function lambdaInWords({ lambda, lambdaLowerBound }: Pick<StabilityReport, 'lambda' | 'lambdaLowerBound'>): string {
+  const certified =
+    lambda === null
+      ? 'no bound'
+      : lambda < 1
+        ? `${formatNumber(lambda)} certified`
+        : `none below 1 certified (best bound ${formatNumber(lambda)})`;
+  return lambdaLowerBound === null ? certified : `${certified}; no fixed norm gives less than ${formatNumber(lambdaLowerBound)}`;
+}
+
 /** Lengths worth a row: powers of two, the safe length, and the last. */
 function curveRows(report: StabilityReport): string[][] {
   const { k, bound, measured } = report.curve;
@@ -77,11 +88,11 @@ export function textReport(report: StabilityReport): string {
       ['safe length', safeLengthInWords(report)],
       ['error allowed', `${formatNumber(report.epsilon)} at the recurrent output`],
       ['input range', rangeInWords(report.inputRange)],
-      ['λ', `${number(report.lambda)} certified, at least ${number(report.lambdaLowerBound)}`],
+      ['contraction λ', lambdaInWords(report)],
     ]),
     '',
     ...table([
-      ['layer', 'cell', 'direction', 'input', 'hidden', 'λ', 'λ at least', 'certificates that hold'],
+      ['layer', 'cell', 'direction', 'input', 'hidden', 'λ bound', 'λ at least', 'certificates that hold'],
       ...report.layers.map((layer) => [
         layer.name,
         layer.cell,

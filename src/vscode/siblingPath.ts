@@ -9,7 +9,7 @@ export function siblingSegments(path: string): string[] {
   const leaves = /^[\\/]|^[A-Za-z]:|\0/.test(path) || segments.includes('..');
   if (leaves || segments.length === 0) {
     throw new BadInputError(
-      'external-data-path',
+      'external-data-outside',
       `The path "${path}" leaves the checkpoint's folder. Keep external data beside the checkpoint.`,
     );
   }
