@@ -4,7 +4,7 @@ import { width } from './interval.js';
 import type { LayerBounds } from './networkBounds.js';
 
 /**
- * Certified truncation error, with no asymptotics (THEORY: e₀ is how far a reachable state can be from the state in which
+ * Certified truncation error, with no asymptotics (e₀ is how far a reachable state can be from the state in which
  * the truncated model starts, then e ← min(T(e), diameter of the reachable box)). All layers are carried together: a
  * lower layer's error at the same step moves the upper layer's input.
  */

@@ -8,7 +8,7 @@ const largestState = 192;
 
 /**
  * A lower bound of every one-step contraction constant in a fixed norm: the spectral radius of the Jacobian at a reachable
- * state (THEORY section 6). The states are those that constant inputs at the middle and the ends of the range settle in.
+ * state (docs/method.md, "A lower bound"). The states are those that constant inputs at the middle and the ends of the range settle in.
  * The Jacobian is numerical, so the last digits are taken off.
  */
 export function jacobianLowerBound(cell: Cell, input: Box): number | null {
