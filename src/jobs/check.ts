@@ -89,6 +89,13 @@ function inputDiagnostics(network: RecurrentNetwork, range: StabilityReport['inp
   return diagnostics;
 }
 
+const streamingDiagnostic: Diagnostic = {
+  code: 'streaming-model',
+  severity: 'information',
+  message:
+    'This is a streaming model: it takes one step per call and the caller carries the state. Its layers are certified as usual; the truncation error over many calls is not measured yet, and such a model cannot be exported yet.',
+};
+
 function sampleDiagnostics(
   statistical: StatisticalLength | null,
   options: CheckOptions,
@@ -133,9 +140,10 @@ export async function runCheck(
   const range = options.inputRange ?? defaultInputRange;
 
   // A model of a fixed length has no longer context than that, and with all of it nothing is truncated.
-  const maxLength = Math.min(options.maxLength, axes.time ?? Infinity);
+  const fixedLength = axes.streaming ? null : axes.time;
+  const maxLength = Math.min(options.maxLength, fixedLength ?? Infinity);
   const analysis = await analyse(network, range, maxLength, (step, f) => progress(step, 0.05 + 0.55 * f));
-  const curve = maxLength === axes.time ? exactAtTheEnd(analysis.curve) : analysis.curve;
+  const curve = maxLength === fixedLength ? exactAtTheEnd(analysis.curve) : analysis.curve;
 
   await progress('Reading the samples', 0.6);
   const samples = await findSamples(files);
@@ -170,7 +178,8 @@ export async function runCheck(
     quantile: options.quantile,
     confidence: options.confidence,
     measured: measuredCurve && { ...measuredCurve, source },
-    fixedLength: axes.time,
+    fixedLength,
+    streaming: axes.streaming,
   };
   const { verdict, safeLength } = decideVerdict(findings);
   const summary = summarise(findings, verdict, safeLength);
@@ -197,6 +206,7 @@ export async function runCheck(
     layers: [...analysis.layers],
     diagnostics: [
       verdictDiagnostic(verdict, summary),
+      ...(axes.streaming ? [streamingDiagnostic] : []),
       ...inputDiagnostics(network, inputRange),
       ...sampleDiagnostics(statistical, options, samples?.name ?? null, measuredCurve),
       ...outOfRange(network, sequences, range, samples?.name ?? null),

@@ -84,6 +84,12 @@ export async function exportTruncated(
 ): Promise<ExportResult> {
   const checked = await runCheck(files, options, runtime, (step, f) => progress(step, 0.6 * f));
   const { report, axes } = checked;
+  if (axes.streaming) {
+    throw new BadInputError(
+      'streaming-model',
+      'this is a streaming model (one step per call, the caller carries the state), which cannot be exported yet; export the model with a time axis instead',
+    );
+  }
   const { k, basis } = chooseLength(options, checked);
   await progress(`Unrolling ${k} steps`, 0.65);
   const window = truncateToWindow(checked.checkpoint.onnx, k, axes.time);

@@ -25,6 +25,8 @@ export interface Findings {
   } | null;
   /** The checkpoint's fixed sequence length; null when it takes any. */
   readonly fixedLength: number | null;
+  /** One step per call: nothing can be measured on sequences. */
+  readonly streaming: boolean;
 }
 
 /** True when the last half of the measured curve stays above ε without falling. */
@@ -96,7 +98,9 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
           ? ` Your ${f.statistical.sequences} sample sequences are too few for a statement about ${percent(f.quantile)} of sequences with confidence ${percent(f.confidence)}: ${f.statistical.needed} are needed, or a lower quantile.`
           : f.statistical?.kind === 'not-reached'
             ? ` On your samples no length up to ${f.measured?.k[f.measured.k.length - 1] ?? 0} keeps the error below ${eps}.`
-            : ' Give sample sequences of your data for an answer that holds for them.';
+            : f.streaming
+              ? ' It is a streaming model, whose truncation error is not measured yet; state a narrower input range if your data allow it.'
+              : ' Give sample sequences of your data for an answer that holds for them.';
       return `Not certified: no contraction constant below 1 was found for the stated input range.${measured}${next}${full}`;
     }
   }

@@ -27,6 +27,8 @@ export interface InputAxes {
   /** Steps of the sequence; null when the model takes any number. */
   readonly time: number | null;
   readonly batch: number | null;
+  /** One step per call, with the state carried by the caller: the sequence is the calls, and the graph shows none of it. */
+  readonly streaming: boolean;
 }
 
 /** @throws BadInputError when no input of the graph carries the sequence */
@@ -70,7 +72,9 @@ export function readModelInputs(checkpoint: OnnxCheckpoint): InputAxes {
     const dim = all.find((a) => a !== null)?.[key];
     return dim ? dimSize(dim as Parameters<typeof dimSize>[0]) : null;
   };
-  return { inputs, time: size(axes, 'time'), batch: size(axes, 'batch') };
+  const time = size(axes, 'time');
+  const carried = checkpoint.network.layers.some((layer) => layer.directions.some((d) => d.initialState === 'input'));
+  return { inputs, time, batch: size(axes, 'batch'), streaming: time === 1 && carried };
 }
 
 /** A batch of whole sequences, ready for the model. */

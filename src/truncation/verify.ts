@@ -54,7 +54,10 @@ export async function compareWithOriginal(
 ): Promise<Comparison> {
   const comparer = new Comparer(checkpoint, axes, window);
   const original = await runtime.load(writeModel(comparer.original)).catch((error: unknown) => {
-    throw new BadInputError('runtime-refused', `ONNX Runtime cannot run the original, so no export of it can be verified: ${firstLine(error)}`);
+    throw new BadInputError(
+      'runtime-refused',
+      `ONNX Runtime cannot run the original, so no export of it can be verified: ${firstLine(error)}`,
+    );
   });
   try {
     const truncated = await runtime.load(writeModel(comparer.truncated));

@@ -60,6 +60,12 @@ export function truncateToWindow(checkpoint: OnnxCheckpoint, k: number, fixedLen
       `no window of ${k} steps can replace the recurrence: ${placement.reason}; export with --length ${fixedLength}, the model's whole sequence`,
     );
   }
+  if (!whole && !checkpoint.model.graph.input.some((input) => uses.timeAxis(input.name) !== null)) {
+    throw new BadInputError(
+      'no-sequence-axis',
+      `the sequence axis of ${checkpoint.network.layers[0]!.name} cannot be followed to an input of the graph, so no window of inputs can be cut`,
+    );
+  }
   const length = whole ? fixedLength : window!.length;
   const position = whole ? null : window!.position;
   return {
