@@ -22,10 +22,21 @@ function measuredLength(report: StabilityReport): number | null {
   return index < 0 ? null : report.curve.k[index]!;
 }
 
+/** A length that was asked for is as good as the safe one where the same proof or the same samples cover it. */
+function basisOf(report: StabilityReport, k: number): Choice['basis'] {
+  const safe = report.safeLength;
+  if (!safe || k < safe.k) return 'user';
+  if (safe.basis === 'samples') return 'samples';
+  return (boundAt(report, k) ?? Infinity) <= report.epsilon ? 'certified' : 'user';
+}
+
 /** @throws BadInputError when nothing suggests a length */
 function chooseLength(options: ExportOptions, { report, axes }: Checked): Choice {
   const whole = (k: number) => axes.time !== null && k >= axes.time;
-  if (options.length !== 'auto') return { k: options.length, basis: whole(options.length) ? 'full' : 'user' };
+  if (options.length !== 'auto') {
+    const k = options.length;
+    return { k, basis: whole(k) ? 'full' : basisOf(report, k) };
+  }
   if (report.safeLength) {
     const k = Math.max(1, report.safeLength.k);
     return { k, basis: whole(k) ? 'full' : report.safeLength.basis };
@@ -125,6 +136,12 @@ export async function exportTruncated(
     passed,
     summary: summarise(window.k, basis, comparison, bound, passed, batch.source === 'samples' ? 'sample' : 'synthetic'),
   };
+  if (!passed) {
+    throw new BadInputError(
+      'verification-failed',
+      `the truncated model does not agree with the original, so it is not written. ${verification.summary}`,
+    );
+  }
   await progress('Done', 1);
   return { model, verification, report };
 }

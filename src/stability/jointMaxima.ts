@@ -8,12 +8,16 @@ import { functionError } from './rounding.js';
  */
 const slack = 1 + 32 * functionError;
 
+/** True where a coefficient is unbounded: y(1−y)·∞ would be no number at y = 0 or 1. */
+const unbounded = (...coefficients: number[]) => !coefficients.every(Number.isFinite);
+
 const clamp = (x: number, low: number, high: number) => Math.min(high, Math.max(low, x));
 
 /**
  * sup of y·a + y(1−y)·b for a logistic value y in [low, high]: the forget or reset gate, whose slope is y(1−y).
  */
 export function logisticSum(low: number, high: number, a: number, b: number): number {
+  if (unbounded(a, b)) return Infinity;
   // Concave; its vertex is at (1 + a/b)/2.
   const y = b > 0 ? clamp(0.5 * (1 + a / b), low, high) : high;
   return Math.max(0, y * a + y * (1 - y) * b, high * a + high * (1 - high) * b) * slack;
@@ -21,6 +25,7 @@ export function logisticSum(low: number, high: number, a: number, b: number): nu
 
 /** sup of y·a + (1−y)·n + y(1−y)·b for a logistic value y in [low, high]: the update gate of a GRU. */
 export function logisticMix(low: number, high: number, a: number, n: number, b: number): number {
+  if (unbounded(a, n, b)) return Infinity;
   const value = (y: number) => y * a + (1 - y) * n + y * (1 - y) * b;
   const vertex = b > 0 ? clamp(0.5 * (1 + (a - n) / b), low, high) : low;
   return Math.max(value(vertex), value(low), value(high)) * slack;
@@ -31,6 +36,7 @@ export function logisticMix(low: number, high: number, a: number, n: number, b: 
  * input gate and candidate, or output gate and tanh of the cell, with slopes y(1−y) and 1−t².
  */
 export function logisticTanhProduct(yLow: number, yHigh: number, tLow: number, tHigh: number, a: number, b: number): number {
+  if (unbounded(a, b)) return Infinity;
   // For a fixed y the best t is (1−y)·b/(2a), clamped; that gives three regimes in y.
   const bestT = (y: number) => (a > 0 ? clamp(((1 - y) * b) / (2 * a), tLow, tHigh) : tHigh);
   const value = (y: number) => {

@@ -1,5 +1,5 @@
 import type { Activation } from '../network/activation.js';
-import { floatAttribute, type GraphBuilder } from './graphBuilder.js';
+import { floatAttribute, intAttribute, type GraphBuilder } from './graphBuilder.js';
 
 /** The nodes of one activation. */
 export function activationNode(g: GraphBuilder, act: Activation, x: string): string {
@@ -13,9 +13,15 @@ export function activationNode(g: GraphBuilder, act: Activation, x: string): str
       const tanh = g.node('Tanh', [inner]);
       return act.alpha === 1 ? tanh : g.binary('Mul', tanh, g.scalar(act.alpha), true);
     }
+    case 'ThresholdedRelu':
+      if (g.opset < 10) {
+        // The operator is younger than the recurrent nodes that name it.
+        const above = g.node('Cast', [g.binary('Greater', x, g.scalar(act.alpha), true)], [intAttribute('to', g.type)]);
+        return g.binary('Mul', x, above);
+      }
+      return g.node(act.name, [x], [floatAttribute('alpha', act.alpha)]);
     case 'Elu':
     case 'LeakyRelu':
-    case 'ThresholdedRelu':
       return g.node(act.name, [x], [floatAttribute('alpha', act.alpha)]);
     case 'HardSigmoid':
       return g.node('HardSigmoid', [x], [floatAttribute('alpha', act.alpha), floatAttribute('beta', act.beta)]);

@@ -3,7 +3,7 @@ import type { RecurrentNode } from '../checkpoint/onnx/recurrent.js';
 import { DataType } from '../checkpoint/onnx/tensor.js';
 import { transposed, type Matrix } from '../network/matrix.js';
 import { activationNode, sameActivation } from './activationNodes.js';
-import { intsAttribute, type GraphBuilder } from './graphBuilder.js';
+import { intAttribute, intsAttribute, type GraphBuilder } from './graphBuilder.js';
 
 /**
  * Writes a recurrent node as `length` feed-forward steps that share one set of weights. Inside, every state is
@@ -202,6 +202,42 @@ function orderedGates(cell: Cell): Gate[] {
   }
 }
 
+/** Chooses by sequence_lens between a state at a position and what it was before. */
+class SequenceEnds {
+  private readonly lengths: string;
+  private readonly masks = new Map<number, readonly [inside: string, outside: string]>();
+
+  constructor(
+    private readonly g: GraphBuilder,
+    sequenceLens: string,
+  ) {
+    // Operator sets before 9 have no Where and compare floats only; there the masks are numbers that are multiplied.
+    const lengths = g.opset >= 9 ? sequenceLens : g.node('Cast', [sequenceLens], [intAttribute('to', g.type)]);
+    this.lengths = g.reshape(lengths, [1, -1, 1]);
+  }
+
+  /** `inside` where the position belongs to the sequence, else `outside`; null for zero. */
+  select(position: number, inside: string, outside: State): string {
+    const { g } = this;
+    const [isInside, isOutside] = this.mask(position);
+    if (g.opset >= 9) return g.node('Where', [isInside, inside, outside ?? g.scalar(0)]);
+    const kept = g.binary('Mul', inside, isInside);
+    return outside === null ? kept : g.binary('Add', kept, g.binary('Mul', outside, isOutside));
+  }
+
+  private mask(position: number): readonly [string, string] {
+    const known = this.masks.get(position);
+    if (known) return known;
+    const { g } = this;
+    const type = g.opset >= 9 ? DataType.INT32 : g.type;
+    const less = g.binary('Less', g.constant(`position_${position}`, [1], [position], type), this.lengths);
+    const number = (name: string) => g.node('Cast', [name], [intAttribute('to', g.type)]);
+    const made = g.opset >= 9 ? ([less, ''] as const) : ([number(less), number(g.node('Not', [less]))] as const);
+    this.masks.set(position, made);
+    return made;
+  }
+}
+
 export interface UnrolledOutputs {
   /** Positions of Y to keep: all, or a single one. */
   readonly keep: 'all' | number;
@@ -226,15 +262,7 @@ export function unrollNode(
     const whole = batchFirst ? g.transpose(name, [1, 0, 2]) : name;
     return directionCount === 1 ? whole : g.slice(whole, 0, d, d + 1);
   };
-  const lengths = node.sequenceLens === '' ? null : g.reshape(node.sequenceLens, [1, -1, 1]);
-  const active = new Map<number, string>();
-  const isActive = (position: number) => {
-    const known = active.get(position);
-    if (known !== undefined) return known;
-    const made = g.binary('Less', g.constant(`position_${position}`, [1], [position], DataType.INT32), lengths!);
-    active.set(position, made);
-    return made;
-  };
+  const lengths = node.sequenceLens === '' ? null : new SequenceEnds(g, node.sequenceLens);
 
   const runs = node.directions.map(({ cell, reverse }, d): Steps => {
     const unroller = new DirectionUnroller(
@@ -257,10 +285,9 @@ export function unrollNode(
         hidden[position] = next.h;
       } else {
         // Past the end of its sequence the state stays and the output is zero, as ONNX defines sequence_lens.
-        const mask = isActive(position);
-        hidden[position] = g.node('Where', [mask, next.h, g.scalar(0)]);
-        h = h === null ? hidden[position]! : g.node('Where', [mask, next.h, h]);
-        c = next.c === null ? null : g.node('Where', [mask, next.c, c ?? g.scalar(0)]);
+        hidden[position] = lengths.select(position, next.h, null);
+        h = h === null ? hidden[position]! : lengths.select(position, next.h, h);
+        c = next.c === null ? null : lengths.select(position, next.c, c);
       }
     }
     return { hidden, lastHidden: h!, lastCell: c };

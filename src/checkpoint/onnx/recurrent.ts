@@ -67,8 +67,25 @@ function readActivations(node: NodeProto, kind: Cell['kind'], directions: number
         `node ${nodeLabel(node)}: activation ${written} is not one that ONNX allows here (${activationNames.join(', ')})`,
       );
     }
-    return activation(name, takesAlpha(name) ? alphas.shift() : undefined, takesBeta(name) ? betas.shift() : undefined);
+    const alpha = takesAlpha(name) ? alphas.shift() : undefined;
+    const beta = takesBeta(name) ? betas.shift() : undefined;
+    // ONNX takes defaults from its operators of the same name; these two are no operators, and runtimes disagree.
+    if ((name === 'Affine' || name === 'ScaledTanh') && (alpha === undefined || beta === undefined)) {
+      const missing = alpha === undefined ? 'activation_alpha' : 'activation_beta';
+      throw new BadInputError(
+        'bad-attribute',
+        `node ${nodeLabel(node)}: activation ${name} needs a value in ${missing}, for which ONNX has no default`,
+      );
+    }
+    return activation(name, alpha, beta);
   });
+}
+
+/** @returns Infinity where nothing is clipped */
+function readClip(node: NodeProto): number {
+  const clip = floatAttribute(node, 'clip') ?? Infinity;
+  if (!(clip > 0)) throw new BadInputError('bad-attribute', `node ${nodeLabel(node)}: clip is ${clip}, not a positive number`);
+  return clip;
 }
 
 function constantInput(node: NodeProto, constants: Constants, index: number, name: string): Tensor | null {
@@ -131,7 +148,7 @@ function buildCell(
       activation: act,
     };
   };
-  const base = { inputSize: w.cols, hiddenSize, clip: floatAttribute(node, 'clip') ?? Infinity };
+  const base = { inputSize: w.cols, hiddenSize, clip: readClip(node) };
   const [f, g, h] = activations as [Activation, Activation, Activation];
   switch (kind) {
     case 'rnn':
