@@ -32,7 +32,14 @@ function share(text: string): number {
 
 function range(text: string): { lower: number; upper: number } {
   const [lower, upper, ...rest] = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
-  if (lower === undefined || upper === undefined || rest.length > 0 || !Number.isFinite(lower) || !Number.isFinite(upper) || lower > upper) {
+  if (
+    lower === undefined ||
+    upper === undefined ||
+    rest.length > 0 ||
+    !Number.isFinite(lower) ||
+    !Number.isFinite(upper) ||
+    lower > upper
+  ) {
     throw new InvalidArgumentError('it must be two numbers, the lower one first, such as -1,1.');
   }
   return { lower, upper };
@@ -63,11 +70,10 @@ withCheckOptions(program.command('check'))
   .argument('<FILE...>', 'ONNX checkpoints')
   .addOption(new Option('--format <F>', 'form of the report').choices(['text', 'json', 'markdown', 'sarif']).default('text'))
   .addOption(
-    new Option('--fail-on <V>', 'exit with 1 on this verdict or a worse one (uncertified: anything but a certified length)').choices([
-      'unstable',
-      'inconclusive',
-      'uncertified',
-    ]),
+    new Option(
+      '--fail-on <V>',
+      'exit with 1 on this verdict or a worse one (uncertified: anything but a certified length)',
+    ).choices(['unstable', 'inconclusive', 'uncertified']),
   )
   .action((files, options) => checkCommand(files, options, runtime, version).catch(fail));
 
@@ -75,8 +81,15 @@ withCheckOptions(program.command('export'))
   .description('write a truncated feed-forward ONNX model and verify it against the original')
   .argument('<FILE>', 'ONNX checkpoint')
   .requiredOption('-o, --output <OUT.onnx>', 'file to write')
-  .option('--length <K>', 'steps of context, or auto for the safe length', (text) => (text === 'auto' ? 'auto' : wholeNumber(text)), 'auto')
-  .addOption(new Option('--mode <M>', 'window: the last K inputs give the output at the last step').choices(['window']).default('window'))
+  .option(
+    '--length <K>',
+    'steps of context, or auto for the safe length',
+    (text) => (text === 'auto' ? 'auto' : wholeNumber(text)),
+    'auto',
+  )
+  .addOption(
+    new Option('--mode <M>', 'window: the last K inputs give the output at the last step').choices(['window']).default('window'),
+  )
   .option('--force', 'overwrite OUT.onnx if it exists')
   .action((file, options) => exportCommand(file, options, runtime).catch(fail));
 

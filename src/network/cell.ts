@@ -59,6 +59,7 @@ export function stateSize(cell: Cell): number {
   return cell.kind === 'lstm' ? 2 * cell.hiddenSize : cell.hiddenSize;
 }
 
+/** The gates that matter, in the order in which ONNX lists them. */
 export function gatesOf(cell: Cell): readonly Gate[] {
   switch (cell.kind) {
     case 'rnn':

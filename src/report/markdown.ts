@@ -1,6 +1,6 @@
 import { formatNumber } from './format.js';
 import type { StabilityReport } from './report.js';
-import { lambdaInWords, rangeInWords, safeLengthInWords } from './text.js';
+import { lambdaInWords, layerRows, rangeInWords, safeLengthInWords } from './words.js';
 
 /** Text from a checkpoint made harmless in Markdown: no markup, no table cell ends, no HTML. */
 function escape(text: string): string {
@@ -11,11 +11,10 @@ function escape(text: string): string {
     .replace(/[\r\n]+/g, ' ');
 }
 
-const number = (value: number | null) => (value === null ? '–' : formatNumber(value));
-
 /** The report for a pull request or a wiki. */
 export function markdownReport(report: StabilityReport): string {
   const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  const [header, ...layers] = layerRows(report);
   const lines = [
     `## ${escape(report.file)}: ${report.verdict}`,
     '',
@@ -28,23 +27,9 @@ export function markdownReport(report: StabilityReport): string {
     row(['input range', escape(rangeInWords(report.inputRange))]),
     row(['contraction λ', escape(lambdaInWords(report))]),
     '',
-    row(['layer', 'cell', 'direction', 'input', 'hidden', 'λ bound', 'λ at least', 'certificates that hold']),
-    row(Array.from({ length: 8 }, () => '---')),
-    ...report.layers.map((layer) =>
-      row([
-        escape(layer.name),
-        layer.cell,
-        layer.direction,
-        String(layer.inputSize),
-        String(layer.hiddenSize),
-        number(layer.lambda),
-        number(layer.lambdaLowerBound),
-        layer.certificates
-          .filter((c) => c.holds)
-          .map((c) => c.name)
-          .join(', ') || 'none',
-      ]),
-    ),
+    row(header!),
+    row(header!.map(() => '---')),
+    ...layers.map((cells) => row(cells.map(escape))),
     '',
     ...report.diagnostics.slice(1).map((d) => `- ${d.severity}: ${escape(d.message)} \`${d.code}\``),
   ];

@@ -1,5 +1,6 @@
 import { formatNumber } from './format.js';
 import type { StabilityReport } from './report.js';
+import { lambdaInWords, layerRows, number, rangeInWords, safeLengthInWords } from './words.js';
 
 /** The report for a terminal. */
 
@@ -9,8 +10,6 @@ const titles: Record<StabilityReport['verdict'], string> = {
   unstable: 'UNSTABLE',
   inconclusive: 'INCONCLUSIVE',
 };
-
-const number = (value: number | null) => (value === null ? '–' : formatNumber(value));
 
 /** Breaks a text at spaces so that lines hold at most `width` characters. */
 function wrap(text: string, indent: string, width = 100): string {
@@ -36,33 +35,6 @@ function table(rows: readonly (readonly string[])[]): string[] {
         .join('  ')
         .trimEnd(),
   );
-}
-
-export function rangeInWords(range: StabilityReport['inputRange']): string {
-  const low = typeof range.lower === 'number' ? range.lower : Math.min(...range.lower);
-  const high = typeof range.upper === 'number' ? range.upper : Math.max(...range.upper);
-  const origin = { derived: 'derived from the graph', user: 'as you stated', samples: 'from your samples', default: 'assumed' }[
-    range.source
-  ];
-  return `[${formatNumber(low)}, ${formatNumber(high)}] (${origin})`;
-}
-
-export function safeLengthInWords(report: StabilityReport): string {
-  const safe = report.safeLength;
-  if (!safe) return 'none';
-  if (safe.basis === 'certified') return `k = ${safe.k} (certified for every input of the range)`;
-  return `k = ${safe.k} (measured: ${safe.sequences} sequences, quantile ${safe.quantile}, confidence ${safe.confidence})`;
-}
-
-/** λ is a proof only below 1; above, it is just the best bound that was found. */
-export function lambdaInWords({ lambda, lambdaLowerBound }: Pick<StabilityReport, 'lambda' | 'lambdaLowerBound'>): string {
-  const certified =
-    lambda === null
-      ? 'no bound'
-      : lambda < 1
-        ? `${formatNumber(lambda)} certified`
-        : `none below 1 certified (best bound ${formatNumber(lambda)})`;
-  return lambdaLowerBound === null ? certified : `${certified}; no fixed norm gives less than ${formatNumber(lambdaLowerBound)}`;
 }
 
 /** Lengths worth a row: powers of two, the safe length, and the last. */
@@ -91,22 +63,7 @@ export function textReport(report: StabilityReport): string {
       ['contraction λ', lambdaInWords(report)],
     ]),
     '',
-    ...table([
-      ['layer', 'cell', 'direction', 'input', 'hidden', 'λ bound', 'λ at least', 'certificates that hold'],
-      ...report.layers.map((layer) => [
-        layer.name,
-        layer.cell,
-        layer.direction,
-        String(layer.inputSize),
-        String(layer.hiddenSize),
-        number(layer.lambda),
-        number(layer.lambdaLowerBound),
-        layer.certificates
-          .filter((c) => c.holds)
-          .map((c) => c.name)
-          .join(', ') || 'none',
-      ]),
-    ]),
+    ...table(layerRows(report)),
     '',
     ...table([['k', 'error bound', measuredHeader], ...curveRows(report)]),
   ];

@@ -1,6 +1,6 @@
 import { timeAndBatch, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
 import { dimSize } from '../checkpoint/onnx/shapes.js';
-import { DataType, isFloat, type Tensor } from '../checkpoint/onnx/tensor.js';
+import { isFloat, joinedAlong, type DataType, type Tensor } from '../checkpoint/onnx/tensor.js';
 import { walkSignal } from '../network/signal.js';
 import { BadInputError } from '../errors.js';
 import type { InferenceSession } from '../runtime/inference.js';
@@ -220,37 +220,14 @@ export async function runBatch(
   for (let from = 0; from + chunk <= batch.sequences; from += chunk) {
     parts.push(await session.run(sliceBatch(axes, batch, from, from + chunk).feeds));
   }
+  const [first, ...rest] = parts;
+  if (!first) return new Map();
   return new Map(
-    [...(parts[0] ?? new Map<string, Tensor>())].map(([name, first]) => {
+    [...first].map(([name, tensor]) => {
       const axis = batchAxis(name);
-      return [
-        name,
-        axis === null
-          ? first
-          : concatenated(
-              parts.map((p) => p.get(name)!),
-              axis,
-            ),
-      ];
+      return [name, axis === null ? tensor : joinedAlong([tensor, ...rest.map((part) => part.get(name)!)], axis)];
     }),
   );
-}
-
-function concatenated(parts: readonly Tensor[], axis: number): Tensor {
-  const first = parts[0]!;
-  const total = parts.reduce((n, p) => n + p.dims[axis]!, 0);
-  const inner = first.dims.slice(axis + 1).reduce((a, b) => a * b, 1);
-  const outer = first.dims.slice(0, axis).reduce((a, b) => a * b, 1);
-  const data = new Float64Array(outer * total * inner);
-  let offset = 0;
-  for (let o = 0; o < outer; o++) {
-    for (const part of parts) {
-      const run = part.dims[axis]! * inner;
-      data.set(part.data.subarray(o * run, (o + 1) * run), offset);
-      offset += run;
-    }
-  }
-  return { type: first.type, dims: first.dims.map((d, i) => (i === axis ? total : d)), data };
 }
 
 /** Sequences that a model with a fixed batch can take whole chunks of. */

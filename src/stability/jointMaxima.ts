@@ -51,10 +51,11 @@ export function logisticTanhProduct(yLow: number, yHigh: number, tLow: number, t
       if (t > 0) points.push(0.5 * (1 + ((1 - t * t) * a) / (t * b)));
     }
     // In between the function is a·y + κ·y(1−y)², κ = b²/4a, with slope a + κ(1−y)(1−3y).
-    const root = 1 - (3 * 4 * a * a) / (b * b);
+    const root = 1 - 12 * (a / b) ** 2;
     if (root >= 0) for (const sign of [-1, 1]) points.push((2 + sign * Math.sqrt(root)) / 3);
   }
   let best = 0;
-  for (const y of points) best = Math.max(best, value(clamp(y, yLow, yHigh)));
+  // Coefficients near the smallest number make 0/0 of a vertex; all values are next to nothing then.
+  for (const y of points) if (!Number.isNaN(y)) best = Math.max(best, value(clamp(y, yLow, yHigh)));
   return best * slack;
 }

@@ -8,6 +8,14 @@ import { gamma } from './rounding.js';
  * squaring G with ‖A − G‖₂ ≤ δ gives ‖A² − fl(G²)‖₂ ≤ δ(2‖G‖_F + δ) + γ_n‖G‖_F², so ‖A‖₂ ≤ ‖G‖_F + δ at every level.
  */
 export function spectralNormBound(w: Matrix, squarings = squaringsFor(w.cols)): number {
+  const largest = w.data.reduce((a, v) => Math.max(a, Math.abs(v)), 0);
+  if (largest === 0 || !Number.isFinite(largest)) return largest;
+  // A power of two scales exactly, and keeps the squares of very small and very large weights in range.
+  const scale = 2 ** Math.floor(Math.log2(largest));
+  return scale * scaledNormBound({ ...w, data: w.data.map((v) => v / scale) }, squarings);
+}
+
+function scaledNormBound(w: Matrix, squarings: number): number {
   const n = w.cols;
   let gram = gramOf(w);
   let power = 2;

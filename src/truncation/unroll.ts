@@ -1,4 +1,4 @@
-import type { Cell, Gate, GruCell, LstmCell, RnnCell } from '../network/cell.js';
+import { gatesOf, type Cell, type Gate, type GruCell, type LstmCell, type RnnCell } from '../network/cell.js';
 import type { RecurrentNode } from '../checkpoint/onnx/recurrent.js';
 import { DataType } from '../checkpoint/onnx/tensor.js';
 import { transposed, type Matrix } from '../network/matrix.js';
@@ -190,18 +190,6 @@ class DirectionUnroller {
   }
 }
 
-/** Gates in the order in which their weights lie side by side. */
-function orderedGates(cell: Cell): Gate[] {
-  switch (cell.kind) {
-    case 'rnn':
-      return [cell.gate];
-    case 'lstm':
-      return cell.coupled ? [cell.input, cell.output, cell.candidate] : [cell.input, cell.output, cell.forget, cell.candidate];
-    case 'gru':
-      return [cell.update, cell.reset, cell.candidate];
-  }
-}
-
 /** Chooses by sequence_lens between a state at a position and what it was before. */
 class SequenceEnds {
   private readonly lengths: string;
@@ -271,7 +259,7 @@ export function unrollNode(
       directionCount === 1 ? 'cell' : reverse ? 'reverse' : 'forward',
       x,
       length,
-      orderedGates(cell),
+      gatesOf(cell),
     );
     let h = initial(node.initialH, d);
     let c = initial(node.initialC, d);

@@ -18,8 +18,6 @@ import { Workbench } from './workbench.js';
 const vsix = resolve('rnn-stability.vsix');
 const workspace = mkdtempSync(join(tmpdir(), 'rnn-stability-workspace-'));
 const waiting = { timeout: 90_000, interval: 250 };
-const reportHeading = (name: string) => async (frame: { locator: (s: string) => { first(): { textContent(): Promise<string | null> } } }) =>
-  (await frame.locator('h1').first().textContent())?.includes(name) ?? false;
 
 describe('RNN Stability in VS Code', () => {
   let workbench: Workbench;
@@ -79,8 +77,18 @@ describe('RNN Stability in VS Code', () => {
     const original = readOnnx(readFileSync(join(workspace, 'oscillator-rnn.onnx')), new Map());
     const k = Number(/truncated-(\d+)/.exec(name!)![1]);
     const axes = readModelInputs(original);
-    const samples = sampleBatch(axes, readSamples(readFileSync(join(workspace, 'oscillator-rnn.samples.npz')), 'samples'), 'samples');
-    const compared = await compareWithOriginal(original, axes, { ...truncateToWindow(original, k, null), model: written }, samples, runtime);
+    const samples = sampleBatch(
+      axes,
+      readSamples(readFileSync(join(workspace, 'oscillator-rnn.samples.npz')), 'samples'),
+      'samples',
+    );
+    const compared = await compareWithOriginal(
+      original,
+      axes,
+      { ...truncateToWindow(original, k, null), model: written },
+      samples,
+      runtime,
+    );
     expect(compared.windows).toBeGreaterThan(100);
     expect(compared.recurrent).toBeLessThanOrEqual(1e-3);
     expect(compared.exact).toBeLessThanOrEqual(compared.rounding);
@@ -99,7 +107,9 @@ describe('RNN Stability in VS Code', () => {
     await expect
       .poll(async () => (await workbench.openProblems()).join('\n'), { ...waiting, timeout: 150_000 })
       .toMatch(/Git LFS pointer/);
-    await expect.poll(async () => (await workbench.openProblems()).join('\n'), waiting).toMatch(/on your samples the last \d+ steps/);
+    await expect
+      .poll(async () => (await workbench.openProblems()).join('\n'), waiting)
+      .toMatch(/on your samples the last \d+ steps/);
   });
 
   it('clears the findings of a deleted checkpoint', async () => {

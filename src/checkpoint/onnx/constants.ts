@@ -2,7 +2,7 @@ import { BadInputError } from '../../errors.js';
 import { floatAttribute, floatsAttribute, intAttribute, intsAttribute, tensorAttribute } from './attributes.js';
 import { isStandard, nodeLabel } from './model.js';
 import type { GraphProto, NodeProto } from './onnx_pb.js';
-import { DataType, elementCount, readTensor, type ExternalData, type Tensor } from './tensor.js';
+import { DataType, elementCount, joinedAlong, readTensor, type ExternalData, type Tensor } from './tensor.js';
 
 /**
  * Constant folding on demand: the value of a tensor where it follows from initializers and Constant nodes alone. Exporters
@@ -195,23 +195,9 @@ function transpose(node: NodeProto, [source]: readonly (Tensor | null)[]): Tenso
 }
 
 function concat(node: NodeProto, inputs: readonly (Tensor | null)[]): Tensor | null {
-  const parts = inputs.filter((t): t is Tensor => t !== null);
-  const first = parts[0];
+  const [first, ...rest] = inputs.filter((t) => t !== null);
   if (!first) return null;
-  const axis = normalAxis(intAttribute(node, 'axis') ?? 1, first.dims.length, node);
-  const inner = elementCount(first.dims.slice(axis + 1));
-  const outer = elementCount(first.dims.slice(0, axis));
-  const total = parts.reduce((sum, t) => sum + t.dims[axis]!, 0);
-  const data = new Float64Array(outer * total * inner);
-  let offset = 0;
-  for (let o = 0; o < outer; o++) {
-    for (const part of parts) {
-      const run = part.dims[axis]! * inner;
-      data.set(part.data.subarray(o * run, (o + 1) * run), offset);
-      offset += run;
-    }
-  }
-  return { dims: first.dims.map((d, i) => (i === axis ? total : d)), type: first.type, data };
+  return joinedAlong([first, ...rest], normalAxis(intAttribute(node, 'axis') ?? 1, first.dims.length, node));
 }
 
 function gather(node: NodeProto, [source, indices]: readonly (Tensor | null)[]): Tensor | null {

@@ -145,7 +145,30 @@ export function readTensor(tensor: TensorProto, external: ExternalData): Tensor 
 export function withInlineData(tensor: TensorProto, external: ExternalData): TensorProto {
   if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) return tensor;
   const dims = [...tensor.dims];
-  return create(TensorProtoSchema, { name: tensor.name, dataType: tensor.dataType, dims, rawData: rawBytes(tensor, external) ?? new Uint8Array() });
+  return create(TensorProtoSchema, {
+    name: tensor.name,
+    dataType: tensor.dataType,
+    dims,
+    rawData: rawBytes(tensor, external) ?? new Uint8Array(),
+  });
+}
+
+/** Tensors of equal shape elsewhere, one behind the other along an axis. */
+export function joinedAlong(parts: readonly [Tensor, ...Tensor[]], axis: number): Tensor {
+  const [first] = parts;
+  const inner = elementCount(first.dims.slice(axis + 1));
+  const outer = elementCount(first.dims.slice(0, axis));
+  const total = parts.reduce((sum, t) => sum + t.dims[axis]!, 0);
+  const data = new Float64Array(outer * total * inner);
+  let offset = 0;
+  for (let o = 0; o < outer; o++) {
+    for (const part of parts) {
+      const run = part.dims[axis]! * inner;
+      data.set(part.data.subarray(o * run, (o + 1) * run), offset);
+      offset += run;
+    }
+  }
+  return { type: first.type, dims: first.dims.map((d, i) => (i === axis ? total : d)), data };
 }
 
 /** A TensorProto with raw data in the element type asked for. */

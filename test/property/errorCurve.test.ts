@@ -1,0 +1,118 @@
+import { describe, expect, it } from 'vitest';
+import { activation } from '../../src/network/activation.js';
+import { matrix } from '../../src/network/matrix.js';
+import type { RecurrentNetwork } from '../../src/network/network.js';
+import { measureCurve } from '../../src/measurement/measuredCurve.js';
+import { errorCurve, smallestLength, type ErrorCurve } from '../../src/stability/errorCurve.js';
+import { boundNetwork, type LayerBounds } from '../../src/stability/networkBounds.js';
+import { randomNetwork, randomSequences, type Directions } from '../support/networks.js';
+import { Random } from '../support/random.js';
+
+/** The certified error curve is never below what truncation costs on any sequence of the stated range. */
+
+function finished<T>(run: Generator<unknown, T>): T {
+  for (;;) {
+    const next = run.next();
+    if (next.done) return next.value;
+  }
+}
+
+const range = { lower: -1, upper: 1.5 };
+const maxLength = 24;
+
+/** Largest measured error relative to the bound, over all lengths; 0 where no bound was found. */
+function attackCurve(network: RecurrentNetwork, curve: ErrorCurve, random: Random): number {
+  if (!curve.bound) return 0;
+  const features = network.layers[0]!.inputSize;
+  const sequences = randomSequences(features, maxLength + 16, range.lower, range.upper, random);
+  const measured = finished(measureCurve(network, sequences, maxLength));
+  expect(measured.k).toEqual(curve.k);
+  const slack = 1e-13 * (1 + curve.bound[0]!);
+  return Math.max(...measured.worst.map((error, i) => (error <= slack ? 0 : error / (curve.bound![i]! + slack))));
+}
+
+// Layers that do not all run one way need a window of their own for every length, and are dear to measure.
+describe.each<[string, number, Directions, number]>([
+  ['one forward layer', 1, 'forward', 40],
+  ['one reverse layer', 1, 'reverse', 40],
+  ['one bidirectional layer', 1, 'bidirectional', 40],
+  ['a forward stack of two', 2, 'forward', 40],
+  ['a forward stack of three', 3, 'forward', 40],
+  ['a reverse stack', 2, 'reverse', 40],
+  ['a bidirectional stack', 2, 'bidirectional', 8],
+  ['a stack of mixed directions', 3, 'mixed', 8],
+])('the error curve of %s', (name, layers, directions, networks) => {
+  it('is above every measured error', () => {
+    let certified = 0;
+    let useful = 0;
+    for (let seed = 0; seed < networks; seed++) {
+      const random = new Random(5000 + seed);
+      const network = randomNetwork(layers, directions, random);
+      const curve = finished(errorCurve(network, finished(boundNetwork(network, range)), maxLength));
+      expect(attackCurve(network, curve, random), `${name}, seed ${seed}`).toBeLessThanOrEqual(1);
+      if (!curve.bound) continue;
+      certified++;
+      if (curve.bound[curve.bound.length - 1]! < curve.bound[0]! / 4) useful++;
+    }
+    expect(certified).toBeGreaterThan(networks / 2);
+    expect(useful).toBeGreaterThan(networks / 8);
+  });
+});
+
+describe('a linear cell of one unit, whose error curve is known exactly', () => {
+  const linear = (recurrent: number, below: number | null): RecurrentNetwork['layers'][number] => ({
+    name: 'linear',
+    kind: 'rnn',
+    inputSize: 1,
+    hiddenSize: 1,
+    directions: [
+      {
+        cell: {
+          kind: 'rnn',
+          inputSize: 1,
+          hiddenSize: 1,
+          clip: Infinity,
+          gate: {
+            input: matrix(1, 1, Float64Array.of(1)),
+            recurrent: matrix(1, 1, Float64Array.of(recurrent)),
+            bias: new Float64Array(1),
+            activation: activation('Affine', 1, 0),
+          },
+        },
+        reverse: false,
+        initialState: new Float64Array(1),
+      },
+    ],
+    input:
+      below === null
+        ? { kind: 'source', size: 1, name: 'x', operator: null, range: null, recurrent: false }
+        : { kind: 'layer', size: 1, layer: below },
+  });
+  const bounded = (network: RecurrentNetwork) => finished(boundNetwork(network, range));
+  const curveOf = (network: RecurrentNetwork, bounds: readonly LayerBounds[]) => finished(errorCurve(network, bounds, maxLength));
+
+  it('is 0.8^k times the largest state', () => {
+    const network = { layers: [linear(0.8, null)] };
+    const { k, bound } = curveOf(network, bounded(network));
+    const largest = range.upper / (1 - 0.8);
+    k.forEach((length, i) => {
+      expect(bound![i]! / (largest * 0.8 ** length)).toBeGreaterThanOrEqual(1 - 1e-12);
+      expect(bound![i]! / (largest * 0.8 ** length)).toBeLessThan(1.001);
+    });
+    expect(smallestLength(k, bound!, 0.1)).toBe(Math.ceil(Math.log(0.1 / (largest * 1.0001)) / Math.log(0.8)));
+  });
+
+  it('and a curve that is 2 % too low, or that forgets the error of the layer below, is caught', () => {
+    const random = new Random(1);
+    const one = { layers: [linear(0.8, null)] };
+    const honest = curveOf(one, bounded(one));
+    expect(attackCurve(one, honest, random)).toBeLessThanOrEqual(1);
+    // Inputs held at the end of the range come within 2 % of the bound after a few steps.
+    expect(attackCurve(one, { ...honest, bound: honest.bound!.map((b) => b * 0.98) }, random)).toBeGreaterThan(1);
+    const two = { layers: [linear(0.9, null), linear(0.1, 0)] };
+    const bounds = bounded(two);
+    expect(attackCurve(two, curveOf(two, bounds), random)).toBeLessThanOrEqual(1);
+    const forgetful = bounds.map((b) => ({ ...b, inputDeviation: null }));
+    expect(attackCurve(two, curveOf(two, forgetful), random)).toBeGreaterThan(1);
+  });
+});
