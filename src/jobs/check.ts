@@ -159,12 +159,14 @@ export async function runCheck(
   const source = samples ? ('samples' as const) : ('synthetic' as const);
   await progress('Measuring the truncation error', 0.65);
   const sequences = await sourceSequences(checkpoint.onnx, axes, batch, runtime);
-  const measuredCurve =
+  const measured =
     sequences && batch.steps > 1
       ? await drive(measureCurve(network, sequences, maxLength), (f) =>
           progress('Measuring the truncation error', 0.65 + 0.35 * f),
         )
       : null;
+  const diverges = measured !== null && !measured.worst.every(Number.isFinite);
+  const measuredCurve = diverges ? null : measured;
   const statistical =
     samples && measuredCurve ? statisticalLength(measuredCurve, options.epsilon, options.quantile, options.confidence) : null;
 
@@ -180,6 +182,7 @@ export async function runCheck(
     measured: measuredCurve && { ...measuredCurve, source },
     fixedLength,
     streaming: axes.streaming,
+    diverges,
   };
   const { verdict, safeLength } = decideVerdict(findings);
   const summary = summarise(findings, verdict, safeLength);

@@ -7,6 +7,7 @@ import type { InferenceRuntime } from '../runtime/inference.js';
 import { syntheticBatch, wholeChunks, type InputBatch } from '../samples/modelInputs.js';
 import { defaultInputRange } from '../stability/networkBounds.js';
 import { compareWithOriginal, type Comparison } from '../truncation/verify.js';
+import { placementOf, PositionUses } from '../truncation/placement.js';
 import { describeInMetadata, truncateToWindow } from '../truncation/window.js';
 import { runCheck, type Checked } from './check.js';
 import type { CheckpointFiles, ExportOptions, ExportResult, Progress } from './jobs.js';
@@ -31,12 +32,14 @@ function basisOf(report: StabilityReport, k: number): Choice['basis'] {
 }
 
 /** @throws BadInputError when nothing suggests a length */
-function chooseLength(options: ExportOptions, { report, axes }: Checked): Choice {
+function chooseLength(options: ExportOptions, { report, axes, checkpoint: { onnx } }: Checked): Choice {
   const whole = (k: number) => axes.time !== null && k >= axes.time;
   if (options.length !== 'auto') {
     const k = options.length;
     return { k, basis: whole(k) ? 'full' : basisOf(report, k) };
   }
+  // A shorter window than asked for would be refused; left to itself, the whole sequence is exact.
+  if (axes.time !== null && placementOf(onnx, new PositionUses(onnx)).kind === 'whole') return { k: axes.time, basis: 'full' };
   if (report.safeLength) {
     const k = Math.max(1, report.safeLength.k);
     return { k, basis: whole(k) ? 'full' : report.safeLength.basis };
@@ -51,11 +54,13 @@ function chooseLength(options: ExportOptions, { report, axes }: Checked): Choice
   );
 }
 
-/** Certified bound at k: that of the largest length on the curve that is not longer. */
+/**
+ * Certified bound at k; null where the curve does not hold k. A shorter length's bound will not do: the curve can rise, since
+ * it starts from the distance to the initial state, which two later states may exceed.
+ */
 function boundAt(report: StabilityReport, k: number): number | null {
-  if (!report.curve.bound) return null;
-  const index = report.curve.k.findLastIndex((length) => length <= k);
-  return index < 0 ? null : report.curve.bound[index]!;
+  const index = report.curve.k.indexOf(k);
+  return index < 0 ? null : (report.curve.bound?.[index] ?? null);
 }
 
 const basisInWords: Record<Verification['basis'], string> = {
@@ -101,9 +106,11 @@ export async function exportTruncated(
       'this is a streaming model (one step per call, the caller carries the state), which cannot be exported yet; export the model with a time axis instead',
     );
   }
-  const { k, basis } = chooseLength(options, checked);
+  const { k, basis: chosen } = chooseLength(options, checked);
   await progress(`Unrolling ${k} steps`, 0.65);
   const window = truncateToWindow(checked.checkpoint.onnx, k, axes.time);
+  // With context on both sides a window can reach the whole sequence before k does.
+  const basis = window.position === null ? 'full' : chosen;
   const described = describeInMetadata(window.model, {
     mode: 'window',
     length: String(window.k),

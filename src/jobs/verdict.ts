@@ -25,6 +25,8 @@ export interface Findings {
   } | null;
   /** The checkpoint's fixed sequence length; null when it takes any. */
   readonly fixedLength: number | null;
+  /** The state overflowed on an input of the stated range or of the samples. */
+  readonly diverges: boolean;
   /** One step per call: nothing can be measured on sequences. */
   readonly streaming: boolean;
 }
@@ -37,6 +39,7 @@ function doesNotDecay(measured: NonNullable<Findings['measured']>, epsilon: numb
 }
 
 export function decideVerdict(f: Findings): { verdict: Verdict; safeLength: StabilityReport['safeLength'] } {
+  if (f.diverges) return { verdict: 'unstable', safeLength: null };
   // The whole sequence is a certified length too, but it says nothing about forgetting: samples may do better.
   const whole = f.certifiedLength !== null && f.certifiedLength === f.fixedLength;
   if (f.certifiedLength !== null && !(whole && f.statistical?.kind === 'found' && f.statistical.k < f.certifiedLength)) {
@@ -81,6 +84,8 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
     case 'stable-on-data':
       return `Not certified for every input, but on your samples the last ${safeLength!.k} steps determine the output within ${eps} in at least ${percent(f.quantile)} of sequences (confidence ${percent(f.confidence)}, ${safeLength!.sequences} sequences). A feed-forward model of that length may replace the recurrence on such data.`;
     case 'unstable':
+      if (f.diverges)
+        return `The state grows without bound: it overflows on an input of the stated range. Do not replace the recurrence by a truncated model.${full}`;
       return `On your samples the error of truncation does not decay: old inputs keep mattering. Do not replace the recurrence by a truncated model.${full}`;
     case 'inconclusive': {
       if (safeLength?.basis === 'certified' && safeLength.k !== f.fixedLength) {

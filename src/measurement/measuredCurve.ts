@@ -61,11 +61,13 @@ function joined(parts: readonly Float64Array[]): Float64Array {
 function distance(a: Float64Array, b: Float64Array): number {
   let largest = 0;
   for (let i = 0; i < a.length; i++) largest = Math.max(largest, Math.abs(a[i]! - b[i]!));
-  return largest;
+  // Infinity − Infinity: a state that overflowed is infinitely far from everything.
+  return Number.isNaN(largest) ? Infinity : largest;
 }
 
-/** Multiplications that a measurement may cost: a few seconds. */
-const budget = 3e9;
+/** Multiplications that a measurement may cost: a second or two. A step costs some more for what is around its products. */
+const budget = 2e9;
+const overheadPerStep = 2000;
 
 /**
  * @param maxLength largest k; sequences shorter than that give fewer
@@ -85,7 +87,7 @@ export function* measureCurve(
   const windows = new Int32Array(k.length);
   const outputs = outputLayers(network);
   const perStep = network.layers.reduce(
-    (sum, layer) => sum + layer.directions.reduce((s, d) => s + multiplications(d.cell), 0),
+    (sum, layer) => sum + layer.directions.reduce((s, d) => s + multiplications(d.cell) + overheadPerStep, 0),
     0,
   );
 
