@@ -7,6 +7,7 @@ import { registerExportCommand } from './vscode/exportCommand.js';
 import { Exports } from './vscode/exports.js';
 import { registerRechecks } from './vscode/rechecks.js';
 import { registerReportEditor } from './vscode/reportEditor.js';
+import { registerReportLink } from './vscode/reportLink.js';
 import { Reports } from './vscode/reports.js';
 import { registerStatusItem } from './vscode/statusItem.js';
 
@@ -25,6 +26,7 @@ export function activate(context: vscode.ExtensionContext): void {
     registerRechecks(reports),
     registerCodeActions(reports),
     registerStatusItem(reports),
+    registerReportLink(),
     registerReportEditor(context.extensionUri, reports, exports),
     registerCheckCommands(reports, log),
     registerExportCommand(reports, exports, log),

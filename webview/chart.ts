@@ -2,7 +2,7 @@ import { axisBottom, axisLeft } from 'd3-axis';
 import { scaleLinear, scaleLog, type ScaleLinear, type ScaleLogarithmic } from 'd3-scale';
 import { pointer, select, type Selection } from 'd3-selection';
 import { line } from 'd3-shape';
-import { clipped, lengthRange, valuesAt, type CurveData } from './curveData.js';
+import { clipped, lastDrawn, lengthRange, valuesAt, type CurveData } from './curveData.js';
 import { number, superscript } from './format.js';
 
 /** The error curve as SVG: certified bound, measured error, the allowed error and a marker at the chosen length. */
@@ -35,6 +35,7 @@ export class Chart {
   readonly #svg: Svg;
   #scales: Scales | undefined;
   #k = 1;
+  #longest: number;
 
   constructor(
     private readonly data: CurveData,
@@ -43,8 +44,9 @@ export class Chart {
   ) {
     this.element = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
     this.#svg = select(this.element).attr('class', 'chart').attr('aria-hidden', 'true');
+    this.#longest = lastDrawn(data);
     const choose = (event: PointerEvent) => {
-      if (this.#scales) onChoose(Math.round(this.#scales.x.invert(pointer(event, this.element)[0])));
+      if (this.#scales) onChoose(Math.min(this.#longest, Math.round(this.#scales.x.invert(pointer(event, this.element)[0]))));
     };
     this.#svg.on('pointerdown', (event: PointerEvent) => {
       this.element.setPointerCapture(event.pointerId);
@@ -58,7 +60,9 @@ export class Chart {
 
   setLength(k: number): void {
     this.#k = k;
-    this.#drawMarker();
+    if (k <= this.#longest) return this.#drawMarker();
+    this.#longest = k;
+    this.#draw();
   }
 
   #draw(): void {
@@ -66,10 +70,9 @@ export class Chart {
     if (width === 0) return;
     const labelled = width >= widthForLabels;
     const edges = { left: 58, right: width - (labelled ? 136 : 14), top: 26, bottom: height - 46 };
-    const longest = Math.max(1, this.data.k.at(-1) ?? 1);
     this.#scales = {
       ...edges,
-      x: scaleLinear([0, longest], [edges.left, edges.right]),
+      x: scaleLinear([0, this.#longest], [edges.left, edges.right]),
       y: scaleLog([this.data.floor, this.data.top], [edges.bottom, edges.top]),
     };
     this.#svg.attr('viewBox', `0 0 ${width} ${height}`).attr('height', height).selectAll('*').remove();
@@ -77,7 +80,13 @@ export class Chart {
     this.#drawLine('bound', this.data.bound);
     this.#drawLine('measured', this.data.measured);
     const epsilonY = this.#scales.y(this.text.epsilon);
-    this.#svg.append('line').attr('class', 'epsilon').attr('x1', edges.left).attr('x2', edges.right).attr('y1', epsilonY).attr('y2', epsilonY);
+    this.#svg
+      .append('line')
+      .attr('class', 'epsilon')
+      .attr('x1', edges.left)
+      .attr('x2', edges.right)
+      .attr('y1', epsilonY)
+      .attr('y2', epsilonY);
     if (labelled) this.#drawLabels(this.#scales);
     this.#drawMarker();
   }
@@ -89,12 +98,20 @@ export class Chart {
       (_, index) => x(this.data.k[index]!),
       (value) => y(clipped(this.data, value)),
     );
-    this.#svg.append('path').attr('class', `line ${kind}`).attr('d', path(values));
+    this.#svg
+      .append('path')
+      .attr('class', `line ${kind}`)
+      .attr('d', path(this.#drawn(values)));
+  }
+
+  /** The part of a curve within the drawn lengths. */
+  #drawn(values: number[]): number[] {
+    return values.filter((_, index) => this.data.k[index]! <= this.#longest);
   }
 
   /** Names at the right ends of the lines, moved apart where the lines meet. */
   #drawLabels({ y, right, top, bottom }: Scales): void {
-    const end = (values: number[]) => y(clipped(this.data, values.at(-1)!));
+    const end = (values: number[]) => y(clipped(this.data, this.#drawn(values).at(-1)!));
     const labels = [
       ...(this.data.bound?.length ? [{ text: this.text.bound, kind: 'bound', y: end(this.data.bound) }] : []),
       ...(this.data.measured?.length ? [{ text: this.text.measured, kind: 'measured', y: end(this.data.measured) }] : []),
@@ -105,12 +122,19 @@ export class Chart {
     });
     const excess = Math.max(0, (labels.at(-1)?.y ?? 0) - bottom);
     // Pushed back up from the axis, the labels keep their order and gaps.
-    labels.reduceRight((limit, label) => {
-      label.y = Math.max(top, Math.min(label.y, limit));
-      return label.y - labelGap;
-    }, excess > 0 ? bottom : Infinity);
+    labels.reduceRight(
+      (limit, label) => {
+        label.y = Math.max(top, Math.min(label.y, limit));
+        return label.y - labelGap;
+      },
+      excess > 0 ? bottom : Infinity,
+    );
     for (const label of labels) {
-      const place = this.#svg.append('text').attr('class', `label ${label.kind}`).attr('x', right + 8).attr('y', label.y);
+      const place = this.#svg
+        .append('text')
+        .attr('class', `label ${label.kind}`)
+        .attr('x', right + 8)
+        .attr('y', label.y);
       place.attr('dominant-baseline', 'middle').text(label.text);
     }
   }
@@ -121,15 +145,33 @@ export class Chart {
     const { x, y, left, right, top, bottom } = this.#scales;
     const { min, max } = lengthRange(this.data);
     const k = Math.min(max, Math.max(min, this.#k));
-    const marker = this.#svg.append('g').attr('class', 'marker').attr('transform', `translate(${x(k)},0)`);
+    const marker = this.#svg
+      .append('g')
+      .attr('class', 'marker')
+      .attr('transform', `translate(${x(k)},0)`);
     marker.append('line').attr('y1', top).attr('y2', bottom);
     const anchor = x(k) < left + 30 ? 'start' : x(k) > right - 30 ? 'end' : 'middle';
-    marker.append('text').attr('y', top - 9).attr('text-anchor', anchor).text(`k = ${k}`);
+    marker
+      .append('text')
+      .attr('y', top - 9)
+      .attr('text-anchor', anchor)
+      .text(`k = ${k}`);
     const { bound, measured } = valuesAt(this.data, k);
-    if (bound !== null) marker.append('circle').attr('class', 'bound').attr('r', 4).attr('cy', y(clipped(this.data, bound)));
+    if (bound !== null)
+      marker
+        .append('circle')
+        .attr('class', 'bound')
+        .attr('r', 4)
+        .attr('cy', y(clipped(this.data, bound)));
     if (measured !== null) {
       const cy = y(clipped(this.data, measured));
-      marker.append('rect').attr('class', 'measured').attr('x', -4).attr('y', cy - 4).attr('width', 8).attr('height', 8);
+      marker
+        .append('rect')
+        .attr('class', 'measured')
+        .attr('x', -4)
+        .attr('y', cy - 4)
+        .attr('width', 8)
+        .attr('height', 8);
     }
   }
 }
@@ -138,17 +180,32 @@ function drawAxes(svg: Svg, { x, y, left, right, top, bottom }: Scales): void {
   const [floor, highest] = y.domain() as [number, number];
   const decades = Math.round(Math.log10(highest / floor));
   const every = decades > 9 ? 2 : 1;
-  const ticks = Array.from({ length: decades + 1 }, (_, i) => i).filter((i) => i % every === 0).map((i) => floor * 10 ** i);
+  const ticks = Array.from({ length: decades + 1 }, (_, i) => i)
+    .filter((i) => i % every === 0)
+    .map((i) => floor * 10 ** i);
   const grid = svg.append('g').attr('class', 'grid');
   for (const tick of ticks) grid.append('line').attr('x1', left).attr('x2', right).attr('y1', y(tick)).attr('y2', y(tick));
   const power = (value: number) => `10${superscript(Math.round(Math.log10(value)))}`;
   const vertical = axisLeft<number>(y).tickValues(ticks).tickFormat(power).tickSize(0).tickPadding(8);
   const longest = x.domain()[1]!;
-  const horizontal = axisBottom<number>(x).ticks(Math.min(longest, Math.max(2, (right - left) / 70)), 'd').tickSizeOuter(0);
+  const horizontal = axisBottom<number>(x)
+    .ticks(Math.min(longest, Math.max(2, (right - left) / 70)), 'd')
+    .tickSizeOuter(0);
   svg.append<SVGGElement>('g').attr('class', 'axis').attr('transform', `translate(${left},0)`).call(vertical).call(withoutLine);
   svg.append<SVGGElement>('g').attr('class', 'axis').attr('transform', `translate(0,${bottom})`).call(horizontal);
-  svg.append('text').attr('class', 'title').attr('x', (left + right) / 2).attr('y', bottom + 38).attr('text-anchor', 'middle').text('past steps kept, k');
-  svg.append('text').attr('class', 'title').attr('x', 4).attr('y', top - 12).text('error');
+  svg
+    .append('text')
+    .attr('class', 'title')
+    .attr('x', (left + right) / 2)
+    .attr('y', bottom + 38)
+    .attr('text-anchor', 'middle')
+    .text('past steps kept, k');
+  svg
+    .append('text')
+    .attr('class', 'title')
+    .attr('x', 4)
+    .attr('y', top - 12)
+    .text('error');
 }
 
 function withoutLine(axis: Group): void {

@@ -13,6 +13,11 @@ export interface CurveData {
   clippedAbove: boolean;
 }
 
+/** Without any curve nothing could be run or bounded, and an export could not be verified. */
+export function hasCurve({ curve }: StabilityReport): boolean {
+  return curve.bound !== null || curve.measured !== null;
+}
+
 /** More decades than this and the part around epsilon becomes unreadable. */
 const decadesBelow = 5;
 const decadesAbove = 6;
@@ -38,6 +43,14 @@ export function curveData({ curve, epsilon }: StabilityReport): CurveData {
 
 export function clipped(data: CurveData, value: number): number {
   return Math.min(data.top, Math.max(data.floor, value));
+}
+
+/** The lengths worth drawing end where every curve has reached the floor: a long certified curve goes on far below it. */
+export function lastDrawn(data: CurveData): number {
+  const last = data.k.at(-1) ?? 1;
+  const curves = [data.bound, data.measured].filter((curve) => curve !== null);
+  const end = data.k.findIndex((_, index) => curves.every((curve) => (curve[index] ?? 0) <= data.floor));
+  return Math.max(1, data.k[end] ?? last);
 }
 
 /** What is known at a truncation length. Where the curve skips it the next shorter one speaks, whose bound holds here too. */

@@ -1,7 +1,7 @@
 import type { StabilityReport } from '../src/report/report.js';
 import { proposedLength } from '../src/report/proposedLength.js';
 import { Chart } from './chart.js';
-import { curveData, lengthRange, tableRows, valuesAt, type CurveData } from './curveData.js';
+import { curveData, hasCurve, lengthRange, tableRows, valuesAt, type CurveData } from './curveData.js';
 import { disclosure, h } from './dom.js';
 import { count, number } from './format.js';
 import { keepState, viewState } from './host.js';
@@ -10,6 +10,8 @@ import { curveSummary, measuredLabel, measuredOn } from './words.js';
 /** The chart, the number field bound to its marker, and the values at the chosen length. */
 export function curveSection(report: StabilityReport, onLength: (k: number) => void): HTMLElement {
   const data = curveData(report);
+  if (!hasCurve(report)) return emptySection();
+  const rememberTable = (open: boolean) => keepState({ curveTableOpen: open });
   const range = lengthRange(data);
   const within = (k: number) => Math.min(range.max, Math.max(range.min, k));
   let length = within(viewState().k ?? proposedLength(report).length);
@@ -32,14 +34,21 @@ export function curveSection(report: StabilityReport, onLength: (k: number) => v
     choose(next);
   });
 
-  const field = h('vscode-textfield', { id: 'length', type: 'number', min: range.min, max: range.max, step: 1, label: 'Truncation length k' });
+  const field = h('vscode-textfield', {
+    id: 'length',
+    type: 'number',
+    min: range.min,
+    max: range.max,
+    step: 1,
+    label: 'Truncation length k',
+  });
   field.addEventListener('input', () => {
     const typed = Number(field.value);
     if (field.value !== '' && Number.isInteger(typed) && within(typed) === typed) choose(typed);
   });
   // Leaving the field puts back a number that can be exported.
   field.addEventListener('change', () => (field.value = String(length)));
-  const readout = h('div', { class: 'readout', 'aria-live': 'polite' });
+  const readout = h('div', { class: 'readout' });
 
   function choose(k: number): void {
     if (within(k) === length) return;
@@ -55,7 +64,9 @@ export function curveSection(report: StabilityReport, onLength: (k: number) => v
     slider.setAttribute('aria-valuenow', String(length));
     slider.setAttribute('aria-valuetext', `k = ${length}: ${values.map(({ name, value }) => `${name} ${value}`).join(', ')}`);
     readout.replaceChildren(
-      ...values.map(({ name, value, good }) => h('span', {}, h('span', { class: 'quiet' }, `${name} `), h('strong', {}, value), good)),
+      ...values.map(({ name, value, good }) =>
+        h('span', {}, h('span', { class: 'quiet' }, `${name} `), h('strong', {}, value), good),
+      ),
     );
     onLength(length);
   }
@@ -69,10 +80,21 @@ export function curveSection(report: StabilityReport, onLength: (k: number) => v
     slider,
     ...notes(report, data),
     h('div', { class: 'chosen' }, h('label', { for: 'length' }, 'k'), field, readout),
-    disclosure('Values as a table', viewState().curveTableOpen, (open) => keepState({ curveTableOpen: open }), table(report, data, length)),
+    disclosure('Values as a table', viewState().curveTableOpen, rememberTable, table(report, data, length)),
   );
   show();
   return element;
+}
+
+function emptySection(): HTMLElement {
+  const text =
+    'The model could not be measured and no certificate gives a bound, so there is no error curve. The notes below say why.';
+  return h(
+    'section',
+    { 'aria-labelledby': 'curve-title' },
+    h('h2', { id: 'curve-title' }, 'Error after truncation'),
+    h('p', {}, text),
+  );
 }
 
 function keyTarget(key: string, k: number, range: { min: number; max: number }): number | undefined {
@@ -121,7 +143,9 @@ function legend(report: StabilityReport): HTMLElement {
 function notes(report: StabilityReport, data: CurveData): HTMLElement[] {
   const texts = [
     measuredOn(report),
-    report.curve.bound === null ? 'There is no certified bound: no certificate covers this network over its input range.' : undefined,
+    report.curve.bound === null
+      ? 'There is no certified bound: no certificate covers this network over its input range.'
+      : undefined,
     data.clippedBelow ? `Errors below ${number(data.floor)} are drawn at the bottom of the chart.` : undefined,
     data.clippedAbove ? `Errors above ${number(data.top)} are drawn at the top of the chart.` : undefined,
   ];

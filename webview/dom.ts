@@ -16,14 +16,23 @@ export function h<Tag extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-export function button(text: string, onClick: () => void, options: { secondary?: boolean } = {}): HTMLElementTagNameMap['vscode-button'] {
+export function button(
+  text: string,
+  onClick: () => void,
+  options: { secondary?: boolean } = {},
+): HTMLElementTagNameMap['vscode-button'] {
   const element = h('vscode-button', { secondary: options.secondary }, text);
   element.addEventListener('click', onClick);
   return element;
 }
 
 /** A disclosure whose open state survives in the page's state. */
-export function disclosure(summary: string | Node, open: boolean, onToggle: (open: boolean) => void, ...content: Node[]): HTMLElement {
+export function disclosure(
+  summary: string | Node,
+  open: boolean,
+  onToggle: (open: boolean) => void,
+  ...content: Node[]
+): HTMLElement {
   const element = h('details', { open }, h('summary', {}, summary), ...content);
   element.addEventListener('toggle', () => onToggle(element.open));
   return element;

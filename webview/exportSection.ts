@@ -1,8 +1,11 @@
+import type { StabilityReport } from '../src/report/report.js';
 import type { Verification } from '../src/report/verification.js';
+import { curveData, valuesAt, type CurveData } from './curveData.js';
 import { button, h } from './dom.js';
 import { bytes, count, number, plural } from './format.js';
 import { post } from './host.js';
 import { ProgressStrip } from './progressStrip.js';
+import { basisNames, promiseAt } from './words.js';
 
 export type ExportPhase =
   | { kind: 'ready' }
@@ -17,9 +20,11 @@ export class ExportSection {
   readonly #promise = h('span', { class: 'quiet' });
   readonly #outcome = h('div', { 'aria-live': 'polite' });
   readonly #progress = new ProgressStrip('Export progress');
+  readonly #data: CurveData;
   #length = 1;
 
-  constructor() {
+  constructor(private readonly report: StabilityReport) {
+    this.#data = curveData(report);
     this.element = h(
       'section',
       { 'aria-labelledby': 'export-title' },
@@ -31,7 +36,8 @@ export class ExportSection {
 
   setLength(length: number): void {
     this.#length = length;
-    this.#promise.textContent = `Keeps the last ${plural(length, 'step')}; written beside the checkpoint under a new name.`;
+    const promise = promiseAt(this.report, valuesAt(this.#data, length), length);
+    this.#promise.textContent = `Keeps the last ${plural(length, 'step')}, ${promise}. Written beside the checkpoint under a new name.`;
   }
 
   show(phase: ExportPhase): void {
@@ -55,26 +61,52 @@ function outcome(phase: Exclude<ExportPhase, { kind: 'running' }>): HTMLElement[
 }
 
 function verificationBox(path: string, verification: Verification): HTMLElement {
-  const { passed, summary, recurrentError, bound, outputError, exactError } = verification;
+  const { passed, length, basis, recurrentError, bound, outputError, exactError } = verification;
   const row = (name: string, value: number | null, limit: string) =>
-    h('tr', {}, h('th', { scope: 'row' }, name), h('td', { class: 'figure' }, value === null ? 'not compared' : number(value)), h('td', {}, limit));
+    h(
+      'tr',
+      {},
+      h('th', { scope: 'row' }, name),
+      h('td', { class: 'figure' }, value === null ? 'not compared' : number(value)),
+      h('td', {}, limit),
+    );
   return h(
     'div',
     { class: `verification ${passed ? 'passed' : 'missed'}` },
-    h('p', {}, h('span', { class: passed ? 'mark good' : 'mark bad' }, passed ? '✓' : '✗'), h('strong', {}, passed ? 'Verified' : 'Verification failed'), ` ${summary}`),
+    h(
+      'p',
+      {},
+      h('span', { class: passed ? 'mark good' : 'mark bad' }, passed ? '✓' : '✗'),
+      h('strong', {}, passed ? 'Verified in ONNX Runtime' : 'Verification failed'),
+      ` ${plural(length, 'step')}, ${basisNames[basis]}.`,
+    ),
     h(
       'div',
       { class: 'scroll' },
       h(
         'table',
         {},
-        h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Compared'), h('th', { scope: 'col', class: 'figure' }, 'Largest error'), h('th', { scope: 'col' }, 'Against'))),
+        h(
+          'thead',
+          {},
+          h(
+            'tr',
+            {},
+            h('th', { scope: 'col' }, 'Compared'),
+            h('th', { scope: 'col', class: 'figure' }, 'Largest error'),
+            h('th', { scope: 'col' }, 'Against'),
+          ),
+        ),
         h(
           'tbody',
           {},
-          row('Recurrent output, longer sequences', recurrentError, bound === null ? 'no certified bound' : `bound ${number(bound)}`),
+          row(
+            'Recurrent output, longer sequences',
+            recurrentError,
+            bound === null ? 'no certified bound' : `bound ${number(bound)}`,
+          ),
           row('Model outputs, longer sequences', outputError, ''),
-          row(`Model outputs, ${plural(verification.length, 'step')} exactly`, exactError, 'rounding'),
+          row(`Model outputs, ${plural(length, 'step')} exactly`, exactError, 'rounding'),
         ),
       ),
     ),
@@ -84,6 +116,11 @@ function verificationBox(path: string, verification: Verification): HTMLElement 
       `${plural(verification.windows, 'window')} of ${verification.source === 'samples' ? 'the samples' : 'synthetic input'}. `,
       `${count(verification.nodes)} nodes, ${bytes(verification.bytes)}.`,
     ),
-    h('p', { class: 'file' }, h('span', { class: 'name' }, path), button('Reveal', () => post({ type: 'reveal', path }), { secondary: true })),
+    h(
+      'p',
+      { class: 'file' },
+      h('span', { class: 'name' }, path),
+      button('Reveal', () => post({ type: 'reveal', path }), { secondary: true }),
+    ),
   );
 }

@@ -1,22 +1,29 @@
-import type { Diagnostic } from '../src/report/report.js';
+import { diagnosticHelp } from '../src/report/help.js';
+import type { Diagnostic, StabilityReport } from '../src/report/report.js';
 import { h } from './dom.js';
 
 const signs: Record<Diagnostic['severity'], string> = { error: '✗', warning: '!', information: 'i', hint: '·' };
 
 /** The findings of the Problems panel: a row there cannot lead into a binary file, so they stand here too. */
-export function findingsSection(diagnostics: Diagnostic[]): HTMLElement {
-  const items = diagnostics.map(({ code, severity, message, layer }) =>
+export function findingsSection({ diagnostics, summary }: StabilityReport): HTMLElement[] {
+  // The verdict's own finding stands at the top of the page.
+  const others = diagnostics.filter(({ message }) => message !== summary);
+  if (others.length === 0) return [];
+  const items = others.map(({ code, severity, message, layer }) =>
     h(
       'li',
       {},
       h('span', { class: `sign ${severity}`, role: 'img', 'aria-label': severity }, signs[severity]),
-      h('span', {}, message, ' ', layer !== undefined && h('span', { class: 'name quiet' }, `${layer} `), h('code', {}, code)),
+      h(
+        'span',
+        {},
+        message,
+        ' ',
+        layer !== undefined && !message.includes(layer) && h('span', { class: 'name quiet' }, `${layer} `),
+        h('a', { class: 'name', href: diagnosticHelp(code) }, code),
+      ),
     ),
   );
-  return h(
-    'section',
-    { 'aria-labelledby': 'findings-title' },
-    h('h2', { id: 'findings-title' }, 'Findings'),
-    h('ul', { class: 'findings' }, ...items),
-  );
+  const title = h('h2', { id: 'findings-title' }, 'Notes');
+  return [h('section', { 'aria-labelledby': 'findings-title' }, title, h('ul', { class: 'findings' }, ...items))];
 }

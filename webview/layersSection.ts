@@ -1,8 +1,8 @@
 import type { Certificate, LayerReport } from '../src/report/report.js';
 import { disclosure, h } from './dom.js';
-import { count, lambda, number } from './format.js';
+import { count, lambda, number, plural } from './format.js';
 import { keepState, viewState } from './host.js';
-import { cellNames, certificateName } from './words.js';
+import { cellNames, certificateName, normName } from './words.js';
 
 /** One row per recurrent layer, and under it the certificates with their conditions. */
 export function layersSection(layers: LayerReport[]): HTMLElement {
@@ -42,13 +42,22 @@ function layerCertificates(layer: LayerReport): HTMLElement {
     'span',
     {},
     h('span', { class: 'name' }, layer.name),
-    h('span', { class: 'quiet' }, ` ${holding} of ${layer.certificates.length} certificates prove stability`),
+    h(
+      'span',
+      { class: 'quiet' },
+      ` ${holding === 0 ? 'no certificate holds' : `${holding} of ${plural(layer.certificates.length, 'certificate')} ${holding === 1 ? 'holds' : 'hold'}`}`,
+    ),
   );
   const remember = (open: boolean) => {
     const others = viewState().openLayers.filter((name) => name !== layer.name);
     keepState({ openLayers: open ? [...others, layer.name] : others });
   };
-  return disclosure(summary, viewState().openLayers.includes(layer.name), remember, h('div', { class: 'certificates' }, ...layer.certificates.map(certificate)));
+  return disclosure(
+    summary,
+    viewState().openLayers.includes(layer.name),
+    remember,
+    h('div', { class: 'certificates' }, ...layer.certificates.map(certificate)),
+  );
 }
 
 /** A certificate proves stability when its conditions hold and its constant is below one. */
@@ -58,6 +67,7 @@ function contracts({ holds, lambda }: Certificate): boolean {
 
 function certificate(item: Certificate): HTMLElement {
   const proves = contracts(item);
+  const constant = item.lambda === null ? '' : `: λ = ${lambda(item.lambda)} in the ${normName(item.norm)}`;
   return h(
     'div',
     { class: 'certificate' },
@@ -66,7 +76,7 @@ function certificate(item: Certificate): HTMLElement {
       {},
       h('span', { class: proves ? 'mark good' : 'mark bad' }, proves ? '✓' : '✗'),
       h('strong', {}, certificateName(item.name)),
-      h('span', { class: 'quiet' }, ` ${proves ? 'proves stability' : 'does not prove stability'}, λ = ${lambda(item.lambda)} in the ${item.norm}`),
+      h('span', { class: 'quiet' }, ` ${proves ? 'holds' : 'does not hold'}${constant}`),
     ),
     item.conditions && item.conditions.length > 0 && h('div', { class: 'scroll' }, conditions(item.conditions)),
   );

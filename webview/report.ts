@@ -3,6 +3,7 @@ import '@vscode-elements/elements/dist/vscode-progress-bar/index.js';
 import '@vscode-elements/elements/dist/vscode-textfield/index.js';
 import type { FileHeader, ToPage } from '../src/report/messages.js';
 import type { StabilityReport } from '../src/report/report.js';
+import { hasCurve } from './curveData.js';
 import { curveSection } from './curveSection.js';
 import { button, h } from './dom.js';
 import { ExportSection, type ExportPhase } from './exportSection.js';
@@ -77,16 +78,16 @@ function showStrip(phase: CheckPhase): void {
 
 function showReport(report: StabilityReport): void {
   const top = document.scrollingElement?.scrollTop ?? 0;
-  const part = new ExportSection();
+  const part = new ExportSection(report);
   part.show(exporting);
   exportPart = part;
   body.replaceChildren(
     verdictSection(report),
     factsSection(report),
     curveSection(report, (length) => part.setLength(length)),
-    part.element,
+    ...(hasCurve(report) ? [part.element] : []),
     layersSection(report.layers),
-    findingsSection(report.diagnostics),
+    ...findingsSection(report),
   );
   shown = 'report';
   document.scrollingElement?.scrollTo({ top });
@@ -94,8 +95,15 @@ function showReport(report: StabilityReport): void {
 
 function showError(message: string): void {
   exportPart = undefined;
-  const text = h('div', {}, h('h2', { id: 'verdict-title' }, 'This file cannot be checked'), h('p', { class: 'summary' }, message));
-  body.replaceChildren(h('section', { class: 'verdict failure', role: 'alert', 'aria-labelledby': 'verdict-title' }, errorIcon(), text));
+  const text = h(
+    'div',
+    {},
+    h('h2', { id: 'verdict-title' }, 'This file cannot be checked'),
+    h('p', { class: 'summary' }, message),
+  );
+  body.replaceChildren(
+    h('section', { class: 'verdict failure', role: 'alert', 'aria-labelledby': 'verdict-title' }, errorIcon(), text),
+  );
   shown = 'error';
 }
 

@@ -2,7 +2,7 @@ import type { StabilityReport } from '../src/report/report.js';
 import { h } from './dom.js';
 import { count, lambda, number } from './format.js';
 import { verdictIcon } from './icons.js';
-import { inputRangeText, safeLengthBasis, verdictMeanings, verdictTitles } from './words.js';
+import { inputRangeText, safeLengthBasis, verdictTitles } from './words.js';
 
 /** The verdict with its reason and what to do next. */
 export function verdictSection(report: StabilityReport): HTMLElement {
@@ -11,13 +11,7 @@ export function verdictSection(report: StabilityReport): HTMLElement {
     'section',
     { class: `verdict ${verdict}`, 'aria-labelledby': 'verdict-title' },
     verdictIcon(verdict),
-    h(
-      'div',
-      {},
-      h('h2', { id: 'verdict-title' }, verdictTitles[verdict]),
-      h('p', { class: 'meaning' }, verdictMeanings[verdict]),
-      h('p', { class: 'summary' }, report.summary),
-    ),
+    h('div', {}, h('h2', { id: 'verdict-title' }, verdictTitles[verdict]), h('p', { class: 'summary' }, report.summary)),
   );
 }
 
@@ -27,7 +21,7 @@ export function factsSection(report: StabilityReport): HTMLElement {
   return h(
     'dl',
     { class: 'facts' },
-    fact('Safe length', safeLength ? `${count(safeLength.k)} steps` : 'none', safeLengthBasis(report), 'wide'),
+    fact('Safe length', safeLength ? `${count(safeLength.k)} steps` : 'none', safeLengthBasis(report)),
     fact('Allowed error ε', number(report.epsilon), 'Of the recurrent output, max absolute.'),
     fact('Contraction λ', lambda(report.lambda), lambdaText(report)),
     fact('Input range', range.value, `${capitalised(range.source)}.`),
@@ -35,8 +29,8 @@ export function factsSection(report: StabilityReport): HTMLElement {
   );
 }
 
-function fact(name: string, value: string, note: string, className = ''): HTMLElement {
-  return h('div', { class: `fact ${className}` }, h('dt', {}, name), h('dd', { class: 'value' }, value), h('dd', { class: 'note' }, note));
+function fact(name: string, value: string, note: string): HTMLElement {
+  return h('div', { class: 'fact' }, h('dt', {}, name), h('dd', { class: 'value' }, value), h('dd', { class: 'note' }, note));
 }
 
 function lambdaText({ lambda: certified, lambdaLowerBound }: StabilityReport): string {

@@ -1,4 +1,5 @@
 import type { StabilityReport, Verdict } from '../src/report/report.js';
+import type { Verification } from '../src/report/verification.js';
 import { count, number, percent, plural, range } from './format.js';
 
 /** The report's values as sentences. Pure, so the tests need no page. */
@@ -10,27 +11,21 @@ export const verdictTitles: Record<Verdict, string> = {
   unstable: 'Unstable',
 };
 
-/** What the verdict rests on, in one line. */
-export const verdictMeanings: Record<Verdict, string> = {
-  stable: 'Proven for every input in the range.',
-  'stable-on-data': 'Measured on the samples; not proven for other inputs.',
-  inconclusive: 'Neither a proof nor enough measured evidence.',
-  unstable: 'An old input can matter for ever.',
-};
-
-export function safeLengthBasis({ safeLength, epsilon }: StabilityReport): string {
+export function safeLengthBasis({ safeLength, epsilon, curve }: StabilityReport): string {
   if (safeLength === null) return `No length is known to keep the error below ε = ${number(epsilon)}.`;
-  if (safeLength.basis === 'certified') return 'Certified: holds for every input in the range.';
+  if (safeLength.basis === 'certified') {
+    const isWhole = curve.bound?.[curve.k.indexOf(safeLength.k)] === 0;
+    return isWhole
+      ? 'The whole sequence that the model takes, so nothing is cut off.'
+      : 'Certified: holds for every input in the range.';
+  }
   const { windows, sequences, confidence, quantile } = safeLength;
   const where = [
-    windows === undefined ? '' : ` on ${plural(windows, 'window')}`,
-    sequences === undefined ? '' : ` from ${plural(sequences, 'sequence')}`,
+    ...(sequences === undefined ? [] : [` on ${plural(sequences, 'sequence')}`]),
+    ...(windows === undefined ? [] : [` (${plural(windows, 'window')})`]),
   ].join('');
-  const promise =
-    quantile === undefined || confidence === undefined
-      ? ''
-      : `: with ${percent(confidence)} confidence, at least ${percent(quantile)} of windows stay below ε`;
-  return `Measured${where}${promise}.`;
+  if (quantile === undefined || confidence === undefined) return `Measured${where}.`;
+  return `Measured${where}: with ${percent(confidence)} confidence, at least ${percent(quantile)} of sequences stay within ε.`;
 }
 
 export function inputRangeText({ inputRange }: StabilityReport): { value: string; source: string } {
@@ -48,7 +43,17 @@ export function measuredOn({ curve }: StabilityReport): string | undefined {
   if (curve.measured === null || curve.measuredOn === null) return undefined;
   const { source, sequences, windows } = curve.measuredOn;
   const from = `${plural(windows, 'window')} from ${plural(sequences, 'sequence')}`;
-  return source === 'samples' ? `Measured on ${from} of your samples.` : `Measured on ${from} of synthetic input, which promises nothing for real data.`;
+  return source === 'samples'
+    ? `Measured on ${from} of your samples.`
+    : `Measured on ${from} of synthetic input, which promises nothing for real data.`;
+}
+
+/** How much a truncation to this length is worth. */
+export function promiseAt({ epsilon, safeLength }: StabilityReport, { bound }: { bound: number | null }, length: number): string {
+  if (bound === 0) return 'exact, because it is the whole sequence';
+  if (bound !== null && bound <= epsilon) return 'certified to stay within ε';
+  if (safeLength?.basis === 'samples' && length >= safeLength.k) return 'measured to stay within ε on your samples';
+  return 'with no guarantee at this length';
 }
 
 /** The short name of the measured curve, where it is drawn. */
@@ -62,7 +67,9 @@ export function curveSummary(report: StabilityReport): string {
   const last = curve.k.at(-1) ?? 0;
   const end = (name: string, values: number[] | null) =>
     values && values.length > 0 ? ` The ${name} falls from ${number(values[0]!)} to ${number(values.at(-1)!)}.` : '';
-  const safe = safeLength ? ` ${safeLength.basis === 'certified' ? 'Certified' : 'Measured'} safe length: ${count(safeLength.k)}.` : '';
+  const safe = safeLength
+    ? ` ${safeLength.basis === 'certified' ? 'Certified' : 'Measured'} safe length: ${count(safeLength.k)}.`
+    : '';
   return (
     `Error of the recurrent output after truncation to k steps, for k from 0 to ${last}, on a logarithmic axis. Allowed error ${number(epsilon)}.` +
     end('certified bound', curve.bound) +
@@ -71,17 +78,29 @@ export function curveSummary(report: StabilityReport): string {
   );
 }
 
+export const basisNames: Record<Verification['basis'], string> = {
+  certified: 'certified',
+  samples: 'measured on your samples',
+  synthetic: 'measured on synthetic input, no guarantee',
+  full: 'the whole sequence, nothing cut off',
+  user: 'as you chose, no guarantee',
+};
+
 export const cellNames = { rnn: 'RNN', lstm: 'LSTM', gru: 'GRU' } as const;
 
 const certificateNames: Record<string, string> = {
-  'miller-hardt': 'Miller–Hardt conditions',
+  'miller-hardt': 'Miller–Hardt',
   'comparison-operator': 'Comparison operator',
   'numerical-radius': 'Numerical radius',
   'block-metric': 'Block metric',
-  'delta-iss': 'δISS conditions',
+  'delta-iss': 'δISS',
 };
 
 /** A later version's certificate is shown by its own name. */
 export function certificateName(name: string): string {
   return certificateNames[name] ?? name;
+}
+
+export function normName(norm: string): string {
+  return norm.includes('norm') ? norm : `${norm} norm`;
 }

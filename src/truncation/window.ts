@@ -20,9 +20,9 @@ import {
   type ValueInfoProto,
 } from '../checkpoint/onnx/onnx_pb.js';
 import type { OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
-import { DataType, tensorProto, withInlineData } from '../checkpoint/onnx/tensor.js';
+import { DataType, tensorProto } from '../checkpoint/onnx/tensor.js';
 import { dimSize } from '../checkpoint/onnx/shapes.js';
-import { GraphBuilder } from './graphBuilder.js';
+import { GraphBuilder, intsAttribute as intsAttributeProto } from './graphBuilder.js';
 import { placementOf, PositionUses, windowFor, type Placement } from './placement.js';
 import { unrollNode } from './unroll.js';
 
@@ -47,7 +47,7 @@ export function truncateToWindow(checkpoint: OnnxCheckpoint, k: number, fixedLen
   const uses = new PositionUses(checkpoint);
   const placement = placementOf(checkpoint, uses);
   const window = placement.kind === 'window' ? windowFor(placement, k) : null;
-  const whole = fixedLength !== null && (window === null || k >= fixedLength || window.length >= fixedLength);
+  const whole = fixedLength !== null && (k >= fixedLength || (window !== null && window.length >= fixedLength));
   if (!whole && placement.kind === 'whole') {
     if (fixedLength === null) {
       throw new BadInputError(
@@ -162,9 +162,7 @@ class WindowWriter {
     const graph = create(GraphProtoSchema, {
       ...plain(this.graph),
       node: alive,
-      initializer: [...this.graph.initializer.map((t) => withInlineData(t, this.checkpoint.external)), ...added].filter((t) =>
-        used.has(t.name),
-      ),
+      initializer: [...this.graph.initializer, ...added].filter((t) => used.has(t.name)),
       // Old files list initializers among the inputs; the ones that went must go there too.
       input: this.graph.input
         .filter((info) => !initialized.has(info.name) || used.has(info.name))
@@ -227,17 +225,11 @@ class WindowWriter {
   /** Constants that hold the old sequence length: shapes of Reshape, the index of the last position. */
   private adapted(node: NodeProto, index: number, added: TensorProto[]): NodeProto {
     if (this.fixedLength === null) return node;
-    const replaceInput = (input: number, values: readonly number[]) => {
+    const replaceInput = (of: NodeProto, input: number, values: readonly number[]) => {
       const name = `resized/${index}/${input}`;
-      added.push(
-        tensorProto(
-          name,
-          this.checkpoint.constants.value(node.input[input]!)!.type,
-          this.checkpoint.constants.value(node.input[input]!)!.dims,
-          values,
-        ),
-      );
-      return create(NodeProtoSchema, { ...plain(node), input: node.input.map((n, i) => (i === input ? name : n)) });
+      const { type, dims } = this.checkpoint.constants.value(of.input[input]!)!;
+      added.push(tensorProto(name, type, dims, values));
+      return create(NodeProtoSchema, { ...plain(of), input: of.input.map((n, i) => (i === input ? name : n)) });
     };
     const source = node.input[0] ?? '';
     const axis = this.uses.timeAxis(source);
@@ -250,35 +242,28 @@ class WindowWriter {
       const scaled = target.map((d, i) =>
         d > 0 && after[i]?.some((atom) => this.uses.timeIds.has(atom.id)) ? (d / this.fixedLength!) * positions : d,
       );
-      return scaled.some((d, i) => d !== target[i]) ? replaceInput(1, scaled) : node;
+      return scaled.some((d, i) => d !== target[i]) ? replaceInput(node, 1, scaled) : node;
     }
     const rank = shapes.shape(source)?.length ?? 0;
     if (axis === null) return node;
     if (node.opType === 'Gather' && normalAxis(intAttribute(node, 'axis') ?? 0, rank, node) === axis) {
       const last = constants.integers(node.input[1]);
-      return last?.length === 1 && last[0] === this.fixedLength - 1 ? replaceInput(1, [-1]) : node;
+      return last?.length === 1 && last[0] === this.fixedLength - 1 ? replaceInput(node, 1, [-1]) : node;
     }
-    if (node.opType === 'Slice' && intsAttribute(node, 'starts') === undefined) {
-      const starts = constants.integers(node.input[1]);
-      const ends = constants.integers(node.input[2]);
-      const axes = constants.integers(node.input[3]) ?? starts?.map((_, i) => i);
+    if (node.opType === 'Slice') {
+      const list = (name: string, input: number) => intsAttribute(node, name) ?? constants.integers(node.input[input]);
+      const starts = list('starts', 1);
+      const ends = list('ends', 2);
+      const axes = list('axes', 3) ?? starts?.map((_, i) => i);
       const at = axes?.findIndex((a) => normalAxis(a, rank, node) === axis) ?? -1;
       if (at < 0 || !starts || !ends || starts[at] !== this.fixedLength - 1) return node;
-      const first = replaceInput(
-        1,
-        starts.map((s, i) => (i === at ? -1 : s)),
-      );
-      const name = `resized/${index}/2`;
-      const end = constants.value(node.input[2]!)!;
-      added.push(
-        tensorProto(
-          name,
-          end.type,
-          end.dims,
-          ends.map((e, i) => (i === at ? 2 ** 31 - 1 : e)),
-        ),
-      );
-      return create(NodeProtoSchema, { ...plain(first), input: first.input.map((n, i) => (i === 2 ? name : n)) });
+      const first = starts.map((s, i) => (i === at ? -1 : s));
+      const last = ends.map((e, i) => (i === at ? 2 ** 31 - 1 : e));
+      if (intsAttribute(node, 'starts') === undefined) return replaceInput(replaceInput(node, 1, first), 2, last);
+      // Before operator set 10 they are attributes.
+      const others = node.attribute.filter((a) => a.name !== 'starts' && a.name !== 'ends');
+      const attribute = [...others, intsAttributeProto('starts', first), intsAttributeProto('ends', last)];
+      return create(NodeProtoSchema, { ...plain(node), attribute });
     }
     return node;
   }

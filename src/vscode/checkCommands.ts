@@ -60,7 +60,7 @@ async function checkAll(checkpoints: readonly vscode.Uri[], reports: Reports): P
         verdicts.push((await followCheck(reports, uri, of, signal)).verdict);
       } catch (error) {
         if (isCancellation(error)) return;
-        if (error instanceof BadInputError && error.code === 'no-recurrent-layer') withoutRecurrence++;
+        if (error instanceof BadInputError && error.code === 'no-recurrence') withoutRecurrence++;
         else failed++;
       }
     }

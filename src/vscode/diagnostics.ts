@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
+import { diagnosticHelp } from '../report/help.js';
 import type { Diagnostic } from '../report/report.js';
-import { diagnosticHelp } from './links.js';
+import { reportLink } from './reportLink.js';
 import type { CheckState, Reports } from './reports.js';
 
 export const diagnosticSource = 'RNN Stability';
@@ -14,13 +15,16 @@ const severities: Record<Diagnostic['severity'], vscode.DiagnosticSeverity> = {
 
 /** Findings of every checked checkpoint in the Problems panel. A binary file has no places, so all stand at its start. */
 export function registerDiagnostics(reports: Reports): vscode.Disposable {
+  const openReport = vscode.l10n.t('Open the RNN stability report');
   const collection = vscode.languages.createDiagnosticCollection(diagnosticSource);
   return vscode.Disposable.from(
     collection,
     reports.onDidDelete((uri) => collection.delete(uri)),
     reports.onDidChange((uri) => {
-      const findings = findingsOf(reports.state(uri));
-      if (findings) collection.set(uri, findings.map(toVscode));
+      const findings = findingsOf(reports.state(uri))?.map(toVscode);
+      const [first] = findings ?? [];
+      if (first) first.relatedInformation = [new vscode.DiagnosticRelatedInformation(reportLink(uri), openReport)];
+      if (findings) collection.set(uri, findings);
     }),
   );
 }
@@ -35,7 +39,8 @@ function findingsOf(state: CheckState): Diagnostic[] | undefined {
     case 'checked':
       return state.report.diagnostics;
     case 'failed':
-      return [{ code: state.code, severity: 'error', message: state.message }];
+      // A model that recurs nowhere is nothing wrong: our own exports are such models.
+      return [{ code: state.code, severity: state.code === 'no-recurrence' ? 'information' : 'error', message: state.message }];
   }
 }
 
@@ -43,6 +48,6 @@ function toVscode({ code, severity, message, layer }: Diagnostic): vscode.Diagno
   const text = layer === undefined || message.includes(layer) ? message : `${layer}: ${message}`;
   const diagnostic = new vscode.Diagnostic(new vscode.Range(0, 0, 0, 0), text, severities[severity]);
   diagnostic.source = diagnosticSource;
-  diagnostic.code = { value: code, target: diagnosticHelp(code) };
+  diagnostic.code = { value: code, target: vscode.Uri.parse(diagnosticHelp(code), true) };
   return diagnostic;
 }

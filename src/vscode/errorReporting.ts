@@ -5,6 +5,17 @@ export function isCancellation(error: unknown): boolean {
   return error instanceof CancelledError || error instanceof vscode.CancellationError;
 }
 
+/** Messages of the core follow a file's name and a colon; standing alone they are sentences. */
+export function asSentence(message: string): string {
+  const start = /^[a-z]+[ ,]/.test(message) ? message.charAt(0).toUpperCase() + message.slice(1) : message;
+  return /[.!?]$/.test(start) ? start : `${start}.`;
+}
+
+/** A bad input as a message that stands alone says which file it is about. */
+export function namingFile(error: unknown, name: string): unknown {
+  return error instanceof BadInputError ? new BadInputError(error.code, `${name}: ${error.message}`) : error;
+}
+
 /** Logs an error and shows it. Cancellation is no error, and a bad input is no defect of ours. */
 export function reportError(error: unknown, log: vscode.LogOutputChannel): void {
   if (isCancellation(error)) return;

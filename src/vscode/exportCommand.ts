@@ -25,7 +25,7 @@ export function registerExportCommand(reports: Reports, exports: Exports, log: v
       if (done === undefined) return undefined;
       log.info(`${done.target.fsPath}: ${done.verification.summary}`);
       // Not awaited: the command is done when the file is written, not when its message is closed.
-      void tellExported(uri, done.target, done.verification.passed, done.verification.summary);
+      void tellExported(uri, done.target, done.verification.summary);
       return done.target;
     },
     log,
@@ -66,11 +66,14 @@ function isLength(text: string): boolean {
   return /^\d+$/.test(text.trim()) && Number(text) >= 1 && Number(text) <= longestWindow;
 }
 
-async function tellExported(source: vscode.Uri, target: vscode.Uri, passed: boolean, summary: string): Promise<void> {
+async function tellExported(source: vscode.Uri, target: vscode.Uri, summary: string): Promise<void> {
   const reveal = vscode.l10n.t('Reveal');
   const open = vscode.l10n.t('Open report');
-  const tell = passed ? vscode.window.showInformationMessage : vscode.window.showWarningMessage;
-  const choice = await tell(vscode.l10n.t('Wrote {0}. {1}', baseName(target), summary), reveal, open);
+  const choice = await vscode.window.showInformationMessage(
+    vscode.l10n.t('Wrote {0}. {1}', baseName(target), summary),
+    reveal,
+    open,
+  );
   if (choice === reveal) await revealFile(target);
   if (choice === open) await openReport(source);
 }

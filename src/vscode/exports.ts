@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import type { Verification } from '../report/verification.js';
 import type { AnalysisWorker, OnProgress } from './analysisWorker.js';
 import { baseName, WorkspaceFiles } from './checkpointFiles.js';
-import { isCancellation } from './errorReporting.js';
+import { asSentence, isCancellation, namingFile } from './errorReporting.js';
 import { checkOptions } from './settings.js';
 import { writeBeside } from './writeFile.js';
 
@@ -50,9 +50,9 @@ export class Exports implements vscode.Disposable {
       this.#set(uri, done);
       return done;
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = asSentence(error instanceof Error ? error.message : String(error));
       this.#set(uri, isCancellation(error) ? undefined : { kind: 'failed', message });
-      throw error;
+      throw namingFile(error, baseName(uri));
     } finally {
       if (this.#aborts.get(key) === abort) this.#aborts.delete(key);
     }

@@ -3,7 +3,7 @@ import { BadInputError } from '../errors.js';
 import type { StabilityReport } from '../report/report.js';
 import type { AnalysisWorker } from './analysisWorker.js';
 import { fingerprint, statOf, WorkspaceFiles } from './checkpointFiles.js';
-import { isCancellation } from './errorReporting.js';
+import { asSentence, isCancellation, namingFile } from './errorReporting.js';
 import { affectsReport, checkOptions } from './settings.js';
 
 /** What is known of one checkpoint. A cancelled check goes back to what was known before. */
@@ -103,7 +103,7 @@ export class Reports implements vscode.Disposable {
       return report;
     } catch (error) {
       if (!isCancellation(error)) entry.finished = this.#failure(uri, error);
-      throw error;
+      throw namingFile(error, files.name);
     } finally {
       this.#set(entry, entry.finished);
     }
@@ -112,7 +112,7 @@ export class Reports implements vscode.Disposable {
   #failure(uri: vscode.Uri, error: unknown): CheckState {
     if (error instanceof BadInputError) {
       this.log.warn(`${uri.fsPath}: ${error.message} [${error.code}]`);
-      return { kind: 'failed', code: error.code, message: error.message };
+      return { kind: 'failed', code: error.code, message: asSentence(error.message) };
     }
     this.log.error(error instanceof Error ? error : String(error));
     return { kind: 'failed', code: 'internal-error', message: error instanceof Error ? error.message : String(error) };

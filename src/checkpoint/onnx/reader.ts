@@ -6,13 +6,12 @@ import type { GraphProto, ModelProto } from './onnx_pb.js';
 import { isRecurrent, readRecurrentNode, type RecurrentNode } from './recurrent.js';
 import { Shapes, type Dim } from './shapes.js';
 import { SignalReader } from './signals.js';
-import type { ExternalData } from './tensor.js';
+import { withInlineData, type ExternalData } from './tensor.js';
 
 /** An ONNX checkpoint with its recurrent layers read and the rest of the graph kept as it is. */
 export interface OnnxCheckpoint {
   readonly model: ModelProto & { graph: GraphProto };
   readonly opset: number;
-  readonly external: ExternalData;
   readonly constants: Constants;
   readonly shapes: Shapes;
   /** In graph order; entry i belongs to layer i of the network. */
@@ -70,6 +69,8 @@ function refuseWithoutLayers(graph: GraphProto): never {
 export function readOnnx(bytes: Uint8Array, external: ExternalData): OnnxCheckpoint {
   const model = readModel(bytes);
   const { graph } = model;
+  // From here on the data is inside: ONNX Runtime gets models as bytes and cannot look for files beside them.
+  graph.initializer = graph.initializer.map((tensor) => withInlineData(tensor, external));
   const constants = new Constants(graph, external);
   const recurrent = graph.node.filter(isRecurrent);
   if (recurrent.length === 0) refuseWithoutLayers(graph);
@@ -98,7 +99,7 @@ export function readOnnx(bytes: Uint8Array, external: ExternalData): OnnxCheckpo
       input: reader.read(node.x, node.inputSize),
     };
   });
-  return { model, opset: opsetOf(model), external, constants, shapes, nodes, network: { layers } };
+  return { model, opset: opsetOf(model), constants, shapes, nodes, network: { layers } };
 }
 
 function ids(dim: Dim): string {

@@ -1,0 +1,175 @@
+import { describe, expect, it } from 'vitest';
+import { isFromPage } from '../../src/report/messages.js';
+import { proposedLength } from '../../src/report/proposedLength.js';
+import type { StabilityReport } from '../../src/report/report.js';
+import { siblingSegments } from '../../src/vscode/siblingPath.js';
+import { curveData, hasCurve, lastDrawn, tableRows, valuesAt } from '../../webview/curveData.js';
+import { bytes, lambda, number, percent, range } from '../../webview/format.js';
+import { initialState, restoredState } from '../../webview/state.js';
+import { curveSummary, measuredOn, promiseAt, safeLengthBasis } from '../../webview/words.js';
+
+/** What the report page says, apart from the page. */
+
+const lengths = (n: number) => Array.from({ length: n }, (_, k) => k);
+const falling = (n: number, rate: number) => lengths(n).map((k) => rate ** k);
+
+function report(change: Partial<StabilityReport> = {}): StabilityReport {
+  return {
+    schemaVersion: 1,
+    file: 'net.onnx',
+    format: 'onnx',
+    model: { producer: 'pytorch', opset: 17, bytes: 2152, parameters: 288 },
+    verdict: 'stable',
+    summary: 'Certified stable.',
+    epsilon: 1e-3,
+    inputRange: { lower: -1, upper: 1, source: 'user' },
+    safeLength: { k: 10, basis: 'certified' },
+    lambda: 0.5,
+    lambdaLowerBound: 0.4,
+    curve: {
+      k: lengths(101),
+      bound: falling(101, 0.5),
+      measured: falling(51, 0.3),
+      measuredOn: { source: 'samples', sequences: 20, windows: 400 },
+    },
+    layers: [],
+    diagnostics: [],
+    ...change,
+  };
+}
+
+const unbounded = report({
+  verdict: 'stable-on-data',
+  lambda: null,
+  safeLength: { k: 6, basis: 'samples', confidence: 0.95, quantile: 0.99, windows: 960, sequences: 480 },
+  curve: { ...report().curve, bound: null },
+});
+
+describe('numbers', () => {
+  it('have three digits, and powers of ten where those are shorter', () => {
+    expect([0, 0.75443, 27, 0.001, 9.87e-4, 1e-8, -1, 123456, null].map(number)).toEqual([
+      '0',
+      '0.754',
+      '27',
+      '0.001',
+      '9.9 × 10⁻⁴',
+      '10⁻⁸',
+      '−1',
+      '1.2 × 10⁵',
+      '–',
+    ]);
+  });
+
+  it('never carry a contraction constant across 1', () => {
+    expect([0.99999, 1.00001, 1, 0.5, null].map(lambda)).toEqual(['0.999…', '1.000…', '1.000', '0.500', '–']);
+  });
+
+  it('have units', () => {
+    expect([512, 2152, 191_800, 3.2e9].map(bytes)).toEqual(['512 bytes', '2.2 KB', '192 KB', '3.2 GB']);
+    expect([0.95, 0.999].map(percent)).toEqual(['95 %', '99.9 %']);
+    expect(range([-1, 0], [1, 255])).toBe('within [−1, 255], one range per input');
+  });
+});
+
+describe('the curve', () => {
+  it('spans whole decades around epsilon and says what it clips', () => {
+    const data = curveData(report());
+    expect([data.floor, data.top]).toEqual([1e-8, 1]);
+    expect([data.clippedBelow, data.clippedAbove]).toEqual([true, false]);
+  });
+
+  it('has an axis even where every error is zero or there is none', () => {
+    for (const curve of [
+      { k: [0, 1], bound: [0, 0], measured: null, measuredOn: null },
+      { k: [0, 1], bound: null, measured: null, measuredOn: null },
+    ]) {
+      const data = curveData(report({ curve }));
+      expect(data.floor).toBeLessThan(1e-3);
+      expect(data.top).toBeGreaterThan(1e-3);
+      expect(hasCurve(report({ curve }))).toBe(curve.bound !== null);
+    }
+  });
+
+  it('is drawn until all lines have reached the floor', () => {
+    expect(lastDrawn(curveData(report()))).toBe(27);
+  });
+
+  it('answers for a skipped length with the next shorter one', () => {
+    const data = curveData(report({ curve: { k: [0, 4, 8], bound: [1, 0.1, 0.01], measured: [1, 0.05], measuredOn: null } }));
+    expect(valuesAt(data, 7)).toEqual({ k: 4, bound: 0.1, measured: 0.05 });
+    expect(valuesAt(data, 9)).toEqual({ k: 8, bound: 0.01, measured: null });
+  });
+
+  it('has a table of round lengths with the chosen one', () => {
+    const data = curveData(report());
+    expect(tableRows(data, 17).map((index) => data.k[index])).toEqual([0, 1, 2, 3, 5, 7, 10, 15, 17, 20, 30, 50, 70, 100]);
+  });
+});
+
+describe('the words', () => {
+  it('name the basis of a safe length', () => {
+    expect(safeLengthBasis(report())).toBe('Certified: holds for every input in the range.');
+    expect(safeLengthBasis(unbounded)).toBe(
+      'Measured on 480 sequences (960 windows): with 95 % confidence, at least 99 % of sequences stay within ε.',
+    );
+    expect(safeLengthBasis(report({ safeLength: null }))).toMatch(/^No length is known/);
+  });
+
+  it('promise no more than is known', () => {
+    expect(promiseAt(report(), { bound: 1e-4 }, 12)).toBe('certified to stay within ε');
+    expect(promiseAt(report(), { bound: 0.1 }, 3)).toBe('with no guarantee at this length');
+    expect(promiseAt(unbounded, { bound: null }, 6)).toBe('measured to stay within ε on your samples');
+    expect(promiseAt(unbounded, { bound: null }, 5)).toBe('with no guarantee at this length');
+  });
+
+  it('call synthetic input what it is', () => {
+    const curve = { ...report().curve, measuredOn: { source: 'synthetic' as const, sequences: 24, windows: 48 } };
+    expect(measuredOn(report({ curve }))).toMatch(/synthetic input, which promises nothing/);
+    expect(curveSummary(report({ curve }))).toContain('measured, synthetic');
+  });
+});
+
+describe('the proposed length', () => {
+  it('is the safe one, else one measured below epsilon from there on, else the longest', () => {
+    expect(proposedLength(report())).toEqual({ length: 10, basis: 'safe' });
+    expect(proposedLength(report({ safeLength: null }))).toEqual({ length: 6, basis: 'measured' });
+    const curve = { ...report().curve, k: [0, 1, 2], measured: [1e-4, 1, 1], bound: null };
+    expect(proposedLength(report({ safeLength: null, curve }))).toEqual({ length: 2, basis: 'longest' });
+  });
+
+  it('keeps at least one step', () => {
+    expect(proposedLength(report({ safeLength: { k: 0, basis: 'certified' } })).length).toBe(1);
+  });
+});
+
+describe('what comes from outside', () => {
+  it('messages of the page are checked', () => {
+    expect([{ type: 'ready' }, { type: 'export', length: 3 }, { type: 'reveal', path: 'x' }].every(isFromPage)).toBe(true);
+    const bad = [
+      null,
+      'ready',
+      {},
+      { type: 'run' },
+      { type: 'export' },
+      { type: 'export', length: 0 },
+      { type: 'export', length: 1.5 },
+    ];
+    expect(bad.some(isFromPage)).toBe(false);
+  });
+
+  it('a stored view state of another version is no trouble', () => {
+    expect([undefined, null, 7, { k: 'x', openLayers: 3 }].map(restoredState)).toEqual(Array(4).fill(initialState));
+    expect(restoredState({ k: 5, curveTableOpen: true, openLayers: ['a', 1] })).toEqual({
+      k: 5,
+      curveTableOpen: true,
+      openLayers: ['a'],
+    });
+  });
+
+  it('sibling paths stay in the folder', () => {
+    expect(siblingSegments('weights/./a.bin')).toEqual(['weights', 'a.bin']);
+    for (const path of ['../a', 'x/../../a', '/etc/passwd', 'C:\\a', '\\\\host\\a', '..\\a', '', 'a\0b']) {
+      expect(() => siblingSegments(path), path).toThrow(/folder/);
+    }
+  });
+});
