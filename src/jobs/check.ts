@@ -240,7 +240,7 @@ function mergeCurves(
     k: curve.k,
     bound: curve.bound,
     measured: values && curve.k.slice(0, reached < 0 ? curve.k.length : reached).map((length) => values.get(length)!),
-    measuredOn: measured && { source, sequences: measured.sequences, windows: measured.windows },
+    measuredOn: measured && { source, sequences: measured.sequences, windows: measured.windows.reduce((a, b) => a + b, 0) },
   };
 }
 

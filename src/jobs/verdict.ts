@@ -21,7 +21,7 @@ export interface Findings {
     worst: readonly number[];
     source: 'samples' | 'synthetic';
     sequences: number;
-    windows: number;
+    windows: Int32Array;
   } | null;
   /** The checkpoint's fixed sequence length; null when it takes any. */
   readonly fixedLength: number | null;
@@ -52,7 +52,7 @@ export function decideVerdict(f: Findings): { verdict: Verdict; safeLength: Stab
           basis: 'samples',
           confidence: f.confidence,
           quantile: f.quantile,
-          windows: f.measured.windows,
+          windows: f.measured.windows[f.measured.k.indexOf(f.statistical.k)]!,
           sequences: f.statistical.sequences,
         }
       : null;

@@ -13,8 +13,8 @@ export interface MeasuredCurve {
   /** Worst error within each sequence, [k][sequence]; NaN where a sequence has no window at that k. */
   readonly perSequence: Float64Array[];
   readonly sequences: number;
-  /** Windows compared at the largest k. */
-  readonly windows: number;
+  /** Windows compared, for every k. */
+  readonly windows: Int32Array;
 }
 
 /** Outputs of all layers at the positions [from, to) of a sequence, [layer][direction][position − from] → h. */
@@ -162,6 +162,6 @@ export function* measureCurve(
     worst,
     perSequence: perSequence.slice(0, length),
     sequences: sequences.length,
-    windows: length > 0 ? windows[length - 1]! : 0,
+    windows: windows.subarray(0, length),
   };
 }

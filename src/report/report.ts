@@ -77,7 +77,7 @@ export const ReportSchema = Type.Object(
         basis: Type.Union([Type.Literal('certified'), Type.Literal('samples')]),
         confidence: Type.Optional(Type.Number()),
         quantile: Type.Optional(Type.Number()),
-        windows: Type.Optional(Type.Integer()),
+        windows: Type.Optional(Type.Integer({ description: 'Windows of k steps that were compared' })),
         sequences: Type.Optional(Type.Integer()),
       }),
       Type.Null(),
@@ -94,7 +94,7 @@ export const ReportSchema = Type.Object(
         Type.Object({
           source: Type.Union([Type.Literal('samples'), Type.Literal('synthetic')]),
           sequences: Type.Integer(),
-          windows: Type.Integer({ description: 'Windows compared at the largest measured k' }),
+          windows: Type.Integer({ description: 'Windows compared, of all lengths together' }),
         }),
         Type.Null(),
       ]),

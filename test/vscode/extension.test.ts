@@ -94,8 +94,40 @@ describe('RNN Stability in VS Code', () => {
     expect(compared.exact).toBeLessThanOrEqual(compared.rounding);
   });
 
+  it('offers the export as the preferred quick fix where VS Code holds the checkpoint as text', async () => {
+    // A binary file has no light bulb in Problems; opened as text it has one.
+    await workbench.openFile('modem-gru.onnx');
+    await workbench.page.getByText('Open Anyway').click();
+    await workbench.quickPick('Text Editor');
+    await workbench.runCommand('RNN Stability: Check RNN stability');
+    await workbench.webview(async (frame) => (await frame.locator('h1').textContent()) === 'modem-gru.onnx', waiting.timeout);
+    await expect
+      .poll(async () => (await workbench.openProblems()).join('\n'), waiting)
+      .toMatch(/on your samples the last \d+ steps/);
+    const row = 'on your samples the last';
+    const titles = await workbench.quickFix(row);
+    const title = titles.find((t) => /^Export truncated feedforward ONNX \(k = \d+\)$/.test(t));
+    expect(titles).toContain('Open the RNN stability report');
+    expect(title).toBeDefined();
+    await workbench.applyQuickFix(row, title!);
+    await expect.poll(() => readdirSync(workspace).some((file) => file.startsWith('modem-gru.truncated-')), waiting).toBe(true);
+  });
+
+  it('opens the report from a row below the finding', async () => {
+    await workbench.runCommand('View: Close All Editors');
+    await workbench.openProblems();
+    await workbench.page.locator('.markers-panel').getByText('Open the RNN stability report').first().click();
+    const page = await workbench.webview('section.verdict', waiting.timeout);
+    expect(await page.locator('h1').textContent()).toMatch(/\.onnx$/);
+  });
+
   it('never writes over an earlier export', async () => {
-    const page = await workbench.webview('section.verdict');
+    await workbench.openFile('oscillator-rnn.onnx');
+    await workbench.runCommand('RNN Stability: Check RNN stability');
+    const page = await workbench.webview(
+      async (frame) => (await frame.locator('h1').textContent()) === 'oscillator-rnn.onnx',
+      waiting.timeout,
+    );
     const count = () => readdirSync(workspace).filter((file) => file.includes('truncated')).length;
     const before = count();
     await page.getByRole('button', { name: 'Export truncated feedforward ONNX' }).click();
