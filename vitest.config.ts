@@ -7,7 +7,14 @@ export default defineConfig({
     reporters: ['default', 'json'],
     outputFile: { json: 'test-output/results.json' },
     projects: [
-      { test: { name: 'core', include: ['test/{unit,property,conformance}/**/*.test.ts'], testTimeout: 120_000 } },
+      {
+        test: {
+          name: 'core',
+          include: ['test/{unit,property,conformance}/**/*.test.ts'],
+          testTimeout: 120_000,
+          sequence: { groupOrder: 0 },
+        },
+      },
       {
         test: {
           name: 'vscode',

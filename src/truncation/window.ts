@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { BadInputError } from '../errors.js';
 import { intAttribute, intsAttribute } from '../checkpoint/onnx/attributes.js';
 import { normalAxis } from '../checkpoint/onnx/constants.js';
+import { opsetOf } from '../checkpoint/onnx/model.js';
 import { plain } from '../checkpoint/onnx/exposed.js';
 import {
   GraphProtoSchema,
@@ -135,7 +136,8 @@ class WindowWriter {
   }
 
   write(): ModelProto & { graph: GraphProto } {
-    const { model, opset, constants } = this.checkpoint;
+    const { model, constants } = this.checkpoint;
+    const opset = opsetOf(model);
     const added: TensorProto[] = [];
     const nodes: NodeProto[] = [];
     for (const [i, node] of this.graph.node.entries()) {
@@ -214,7 +216,7 @@ class WindowWriter {
           nodes[i] = create(NodeProtoSchema, { ...plain(node), input: node.input.map(rename), output: node.output.map(rename) });
         }
       }
-      const g = new GraphBuilder(`${info.name}/position`, this.checkpoint.opset, DataType.FLOAT);
+      const g = new GraphBuilder(`${info.name}/position`, opsetOf(this.checkpoint.model), DataType.FLOAT);
       g.slice(whole, axis, this.position, this.position + 1, info.name);
       nodes.push(...g.nodes);
       added.push(...g.initializers);

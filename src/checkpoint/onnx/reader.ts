@@ -2,6 +2,7 @@ import { BadInputError } from '../../errors.js';
 import type { RecurrentLayer, RecurrentNetwork } from '../../network/network.js';
 import { Constants } from './constants.js';
 import { isStandard, nodeLabel, opsetOf, readModel } from './model.js';
+import { raiseOldOpset } from './oldOpsets.js';
 import type { GraphProto, ModelProto } from './onnx_pb.js';
 import { isRecurrent, readRecurrentNode, type RecurrentNode } from './recurrent.js';
 import { Shapes, type Dim } from './shapes.js';
@@ -11,6 +12,7 @@ import { withInlineData, type ExternalData } from './tensor.js';
 /** An ONNX checkpoint with its recurrent layers read and the rest of the graph kept as it is. */
 export interface OnnxCheckpoint {
   readonly model: ModelProto & { graph: GraphProto };
+  /** Version of the default operator set that the file declares; the model in memory may declare a newer one that means the same. */
   readonly opset: number;
   readonly constants: Constants;
   readonly shapes: Shapes;
@@ -69,6 +71,8 @@ function refuseWithoutLayers(graph: GraphProto): never {
 export function readOnnx(bytes: Uint8Array, external: ExternalData): OnnxCheckpoint {
   const model = readModel(bytes);
   const { graph } = model;
+  const opset = opsetOf(model);
+  raiseOldOpset(model);
   // From here on the data is inside: ONNX Runtime gets models as bytes and cannot look for files beside them.
   graph.initializer = graph.initializer.map((tensor) => withInlineData(tensor, external));
   const constants = new Constants(graph, external);
@@ -99,7 +103,7 @@ export function readOnnx(bytes: Uint8Array, external: ExternalData): OnnxCheckpo
       input: reader.read(node.x, node.inputSize),
     };
   });
-  return { model, opset: opsetOf(model), constants, shapes, nodes, network: { layers } };
+  return { model, opset, constants, shapes, nodes, network: { layers } };
 }
 
 function ids(dim: Dim): string {
