@@ -39,8 +39,8 @@ describe.each<[string, number, Directions, number]>([
   ['a forward stack of two', 2, 'forward', 40],
   ['a forward stack of three', 3, 'forward', 40],
   ['a reverse stack', 2, 'reverse', 40],
-  ['a bidirectional stack', 2, 'bidirectional', 8],
-  ['a stack of mixed directions', 3, 'mixed', 8],
+  ['a bidirectional stack', 2, 'bidirectional', 14],
+  ['a stack of mixed directions', 3, 'mixed', 14],
 ])('the error curve of %s', (name, layers, directions, networks) => {
   it('is above every measured error', () => {
     let certified = 0;
@@ -55,7 +55,7 @@ describe.each<[string, number, Directions, number]>([
       if (curve.bound[curve.bound.length - 1]! < curve.bound[0]! / 4) useful++;
     }
     expect(certified).toBeGreaterThan(networks / 2);
-    expect(useful).toBeGreaterThan(networks / 8);
+    expect(useful).toBeGreaterThan(networks / 10);
   });
 });
 
@@ -114,5 +114,23 @@ describe('a linear cell of one unit, whose error curve is known exactly', () => 
     expect(attackCurve(two, curveOf(two, bounds), random)).toBeLessThanOrEqual(1);
     const forgetful = bounds.map((b) => ({ ...b, inputDeviation: null }));
     expect(attackCurve(two, curveOf(two, forgetful), random)).toBeGreaterThan(1);
+  });
+
+  it('a curve can rise from one length to the next, so that a bound speaks of its own length only', () => {
+    // The first unit hears the second weakly, the second hears the first loudly but saturates.
+    const layer = linear(0, null);
+    const { cell } = layer.directions[0]!;
+    const gate = {
+      input: matrix(2, 1, Float64Array.of(1, 0)),
+      recurrent: matrix(2, 2, Float64Array.of(0, 0.005, 100, 0)),
+      bias: new Float64Array(2),
+      activation: activation('Tanh'),
+    };
+    const two = { ...cell, kind: 'rnn' as const, hiddenSize: 2, gate };
+    const directions = [{ cell: two, reverse: false, initialState: new Float64Array(2) }];
+    const network: RecurrentNetwork = { layers: [{ ...layer, kind: 'rnn', hiddenSize: 2, directions }] };
+    const curve = curveOf(network, bounded(network));
+    expect(curve.bound!.some((b, i) => i > 0 && b > 1.2 * curve.bound![i - 1]!)).toBe(true);
+    expect(attackCurve(network, curve, new Random(2))).toBeLessThanOrEqual(1);
   });
 });

@@ -57,19 +57,23 @@ export function buildNodeModel(spec: NodeSpec, random: Random): NodeModel {
   const initializers = [stored('W', [d, gates * h, i]), stored('R', [d, gates * h, h])];
   if (spec.bias) initializers.push(stored('B', [d, 2 * gates * h]));
   if (spec.peepholes) initializers.push(stored('P', [d, 3 * h]));
+  const batchFirst = spec.attributes['layout'] === 1;
+  const ordered = <T>(time: T, n: T, ...rest: T[]): T[] => (batchFirst ? [n, time, ...rest] : [time, n, ...rest]);
   const states = spec.initialState === 'none' ? [] : isLstm ? ['h0', 'c0'] : ['h0'];
-  const feeds = new Map<string, Tensor>([['X', { type, dims: [steps, batch, i], data: numbers(steps * batch * i, 1.5) }]]);
-  const inputs = [port('X', [steps, 'batch', i], type)];
+  const feeds = new Map<string, Tensor>([['X', { type, dims: ordered(steps, batch, i), data: numbers(steps * batch * i, 1.5) }]]);
+  const inputs = [port('X', ordered<number | string>(steps, 'batch', i), type)];
   for (const name of states) {
     const each = Array.from({ length: d }, () => numbers(h, 0.9));
-    const dims = [d, batch, h];
+    const dims = ordered(d, batch, h);
     const data =
       spec.initialState === 'input'
         ? numbers(d * batch * h, 0.9)
-        : Float64Array.from(each.flatMap((v) => Array.from({ length: batch }, () => [...v]).flat()));
+        : batchFirst
+          ? Float64Array.from(Array.from({ length: batch }, () => each.flatMap((v) => [...v])).flat())
+          : Float64Array.from(each.flatMap((v) => Array.from({ length: batch }, () => [...v]).flat()));
     if (spec.initialState === 'constant') initializers.push(weights(name, dims, data, type));
     else {
-      inputs.push(port(name, [d, 'batch', h], type));
+      inputs.push(port(name, ordered<number | string>(d, 'batch', h), type));
       feeds.set(name, { type, dims, data });
     }
   }
@@ -84,7 +88,10 @@ export function buildNodeModel(spec: NodeSpec, random: Random): NodeModel {
   const bytes = modelBytes({
     opset: spec.opset,
     inputs,
-    outputs: outputs.map((name) => port(name, name === 'Y' ? [steps, d, 'batch', h] : [d, 'batch', h], type)),
+    outputs: outputs.map((name) => {
+      const y = batchFirst ? ['batch', steps, d, h] : [steps, d, 'batch', h];
+      return port(name, name === 'Y' ? y : ordered<number | string>(d, 'batch', h), type);
+    }),
     nodes: [node(spec.operator, operands, outputs, { hidden_size: h, direction: spec.direction, ...spec.attributes })],
     initializers,
   });

@@ -11,7 +11,10 @@ const folder = mkdtempSync(join(tmpdir(), 'rnn-stability-cli-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function cli(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [resolve('dist/cli.js'), ...args], { encoding: 'utf8', maxBuffer: 1 << 26 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [resolve('dist/cli.js'), ...args], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+  });
   return { status, stdout, stderr };
 }
 const example = (name: string) => resolve('examples', name);
@@ -32,7 +35,14 @@ describe('rnn-stability check', () => {
   it('prints an array for several files, and still checks the others when one is bad', () => {
     const bad = join(folder, 'pointer.onnx');
     writeFileSync(bad, 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n');
-    const { status, stdout, stderr } = cli('check', example('text-lstm.onnx'), bad, example('modem-gru.onnx'), '--format', 'json');
+    const { status, stdout, stderr } = cli(
+      'check',
+      example('text-lstm.onnx'),
+      bad,
+      example('modem-gru.onnx'),
+      '--format',
+      'json',
+    );
     expect(status).toBe(2);
     expect((JSON.parse(stdout) as StabilityReport[]).map((r) => r.verdict)).toEqual(['stable-on-data', 'stable-on-data']);
     expect(lines(stderr)).toEqual([
@@ -76,9 +86,17 @@ describe('rnn-stability check', () => {
   it.each<[string, () => Uint8Array, RegExp]>([
     ['an empty file', () => new Uint8Array(), /the file is empty$/],
     ['a truncated file', () => model().subarray(0, Math.floor(model().length * 0.6)), /the ONNX file is truncated or damaged/],
-    ['a file that is not ONNX', () => new TextEncoder().encode('{"format":"layers-model"}'), /not an ONNX file: this is a JSON file$/],
+    [
+      'a file that is not ONNX',
+      () => new TextEncoder().encode('{"format":"layers-model"}'),
+      /not an ONNX file: this is a JSON file$/,
+    ],
     ['a zip archive', () => Uint8Array.of(0x50, 0x4b, 3, 4, 0, 0), /not an ONNX file: this is a zip archive/],
-    ['random bytes', () => Uint8Array.from({ length: 500 }, (_, i) => (i * 7919 + 13) % 251), /not an ONNX file: its bytes are no ModelProto$/],
+    [
+      'random bytes',
+      () => Uint8Array.from({ length: 500 }, (_, i) => (i * 7919 + 13) % 251),
+      /not an ONNX file: its bytes are no ModelProto$/,
+    ],
   ])('gives one clear line and exit 2 for %s', (name, bytes, message) => {
     const file = join(folder, `${name.replaceAll(' ', '-')}.onnx`);
     writeFileSync(file, bytes());
@@ -117,7 +135,9 @@ describe('rnn-stability export', () => {
 
   it('writes the model and prints the verification beside the bound', () => {
     expect(existsSync(out)).toBe(true);
-    expect(printed).toMatch(/k = \d+ \(certified\)\. Verified in ONNX Runtime on \d+ sample windows: recurrent output differs by at most/);
+    expect(printed).toMatch(
+      /k = \d+ \(certified\)\. Verified in ONNX Runtime on \d+ sample windows: recurrent output differs by at most/,
+    );
     expect(printed).toContain('certified bound');
   });
 

@@ -15,7 +15,9 @@ describe('generated files', () => {
     const folder = mkdtempSync(join(tmpdir(), 'rnn-stability-generated-'));
     try {
       execFileSync(process.execPath, ['node_modules/@bufbuild/buf/bin/buf', 'generate', '-o', folder], { stdio: 'pipe' });
-      expect(readFileSync(join(folder, 'src/checkpoint/onnx/onnx_pb.ts'), 'utf8')).toBe(readFileSync('src/checkpoint/onnx/onnx_pb.ts', 'utf8'));
+      expect(readFileSync(join(folder, 'src/checkpoint/onnx/onnx_pb.ts'), 'utf8')).toBe(
+        readFileSync('src/checkpoint/onnx/onnx_pb.ts', 'utf8'),
+      );
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -17,7 +17,12 @@ const report: StabilityReport = {
   safeLength: { k: 3, basis: 'certified' },
   lambda: 0.5,
   lambdaLowerBound: 0.25,
-  curve: { k: [0, 1, 2, 3], bound: [1, 0.1, 0.01, 0.001], measured: [0.5, 0.05], measuredOn: { source: 'synthetic', sequences: 2, windows: 4 } },
+  curve: {
+    k: [0, 1, 2, 3],
+    bound: [1, 0.1, 0.01, 0.001],
+    measured: [0.5, 0.05],
+    measuredOn: { source: 'synthetic', sequences: 2, windows: 4 },
+  },
   layers: [
     {
       name: '<img src=x onerror=alert(1)> | `layer`\n# heading',
@@ -39,7 +44,13 @@ const report: StabilityReport = {
 describe('report forms', () => {
   it('text shows verdict, safe length, range and both curves', () => {
     const text = textReport(report);
-    for (const part of ['STABLE', 'k = 3 (certified', '[-2, 3] (derived from the graph)', '0.5 certified; no fixed norm gives less than 0.25', 'measured (synthetic)']) {
+    for (const part of [
+      'STABLE',
+      'k = 3 (certified',
+      '[-2, 3] (derived from the graph)',
+      '0.5 certified; no fixed norm gives less than 0.25',
+      'measured (synthetic)',
+    ]) {
       expect(text).toContain(part);
     }
   });
@@ -60,7 +71,9 @@ describe('report forms', () => {
   });
 
   it('SARIF escapes paths and maps severities', () => {
-    const log = sarifReport([report], '0.0.0') as { runs: { results: { level: string; locations: { physicalLocation: { artifactLocation: { uri: string } } }[] }[] }[] };
+    const log = sarifReport([report], '0.0.0') as {
+      runs: { results: { level: string; locations: { physicalLocation: { artifactLocation: { uri: string } } }[] }[] }[];
+    };
     const [first, second] = log.runs[0]!.results;
     expect([first!.level, second!.level]).toEqual(['note', 'note']);
     expect(first!.locations[0]!.physicalLocation.artifactLocation.uri).toBe('dir%20with%20space/a%7Cb.onnx');

@@ -7,7 +7,16 @@ import { readNpy, readSamples } from '../../src/samples/npy.js';
 function npy(descr: string, shape: readonly number[], data: Uint8Array, fortran = false): Uint8Array {
   const dict = `{'descr': '${descr}', 'fortran_order': ${fortran ? 'True' : 'False'}, 'shape': (${shape.join(', ')}${shape.length === 1 ? ',' : ''}), }`;
   const header = dict.padEnd(Math.ceil((dict.length + 11) / 64) * 64 - 11) + '\n';
-  return Uint8Array.of(0x93, ...new TextEncoder().encode('NUMPY'), 1, 0, header.length & 255, header.length >> 8, ...new TextEncoder().encode(header), ...data);
+  return Uint8Array.of(
+    0x93,
+    ...new TextEncoder().encode('NUMPY'),
+    1,
+    0,
+    header.length & 255,
+    header.length >> 8,
+    ...new TextEncoder().encode(header),
+    ...data,
+  );
 }
 const bytes = (values: ArrayBufferView) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 
