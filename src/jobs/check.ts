@@ -1,3 +1,4 @@
+import { BadInputError } from '../errors.js';
 import { openCheckpoint, type OpenedCheckpoint } from '../checkpoint/open.js';
 import { parameterCount, type RecurrentNetwork } from '../network/network.js';
 import { walkSignal } from '../network/signal.js';
@@ -158,7 +159,13 @@ export async function runCheck(
       );
   const source = samples ? ('samples' as const) : ('synthetic' as const);
   await progress('Measuring the truncation error', 0.65);
-  const sequences = await sourceSequences(checkpoint.onnx, axes, batch, runtime);
+  // Certificates need no runtime, so a model that it refuses still gets them.
+  const refusals: Diagnostic[] = [];
+  const sequences = await sourceSequences(checkpoint.onnx, axes, batch, runtime).catch((error: unknown) => {
+    if (!(error instanceof BadInputError) || error.code !== 'runtime-refused') throw error;
+    refusals.push({ code: error.code, severity: 'warning', message: `Nothing could be measured: ${error.message}` });
+    return null;
+  });
   const measured =
     sequences && batch.steps > 1
       ? await drive(measureCurve(network, sequences, maxLength), (f) =>
@@ -211,6 +218,7 @@ export async function runCheck(
       verdictDiagnostic(verdict, summary),
       ...(axes.streaming ? [streamingDiagnostic] : []),
       ...inputDiagnostics(network, inputRange),
+      ...refusals,
       ...sampleDiagnostics(statistical, options, samples?.name ?? null, measuredCurve),
       ...outOfRange(network, sequences, range, samples?.name ?? null),
     ],

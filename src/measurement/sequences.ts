@@ -4,7 +4,7 @@ import { timeAndBatch, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js'
 import type { Shape } from '../checkpoint/onnx/shapes.js';
 import type { Tensor } from '../checkpoint/onnx/tensor.js';
 import { walkSignal, type SourceSignal } from '../network/signal.js';
-import type { InferenceRuntime } from '../runtime/inference.js';
+import { refusedBy, type InferenceRuntime } from '../runtime/inference.js';
 import { withOutputs } from '../checkpoint/onnx/exposed.js';
 import { runBatch, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
 
@@ -39,14 +39,15 @@ export async function sourceSequences(
   const computed = [...sources.values()].filter((s) => s.operator !== null).map((s) => s.name);
   const values = new Map(batch.feeds);
   if (computed.length > 0) {
-    const session = await runtime.load(toBinary(ModelProtoSchema, withOutputs(checkpoint.model, computed)));
+    const unknown = (error: unknown) => refusedBy(error, `what the layers read (${computed.join(', ')}) cannot be computed`);
+    const session = await runtime.load(toBinary(ModelProtoSchema, withOutputs(checkpoint.model, computed))).catch(unknown);
     try {
       const batchAxis = (name: string) => {
         const axis =
           checkpoint.shapes.shape(name)?.findIndex((dim) => dim.some((atom) => first.batch.some((b) => b.id === atom.id))) ?? -1;
         return axis < 0 ? null : axis;
       };
-      for (const [name, tensor] of await runBatch(session, axes, batch, batchAxis)) values.set(name, tensor);
+      for (const [name, tensor] of await runBatch(session, axes, batch, batchAxis).catch(unknown)) values.set(name, tensor);
     } finally {
       await session.release();
     }

@@ -1,3 +1,4 @@
+import { BadInputError } from '../errors.js';
 import type { Tensor } from '../checkpoint/onnx/tensor.js';
 
 /** ONNX Runtime as the jobs see it, so that a worker, the command line and the tests can bring their own. */
@@ -9,4 +10,13 @@ export interface InferenceRuntime {
 export interface InferenceSession {
   run(feeds: ReadonlyMap<string, Tensor>): Promise<Map<string, Tensor>>;
   release(): Promise<void>;
+}
+
+/**
+ * Rethrows what ONNX Runtime says about a model of the user's, at loading or at running, as a fault of the file.
+ * @param consequence what cannot be done now
+ */
+export function refusedBy(error: unknown, consequence: string): never {
+  const reason = (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
+  throw new BadInputError('runtime-refused', `ONNX Runtime cannot run the original, so ${consequence}: ${reason}`);
 }

@@ -1,5 +1,4 @@
 import { create } from '@bufbuild/protobuf';
-import { BadInputError } from '../errors.js';
 import { plain, withOutputs } from '../checkpoint/onnx/exposed.js';
 import { writeModel } from '../checkpoint/onnx/model.js';
 import {
@@ -17,7 +16,7 @@ import {
 import type { OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
 import { DataType, type Tensor } from '../checkpoint/onnx/tensor.js';
 import { outputLayers } from '../network/network.js';
-import type { InferenceRuntime, InferenceSession } from '../runtime/inference.js';
+import { refusedBy, type InferenceRuntime, type InferenceSession } from '../runtime/inference.js';
 import { runBatch, sliceBatch, wholeChunks, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
 import { PositionUses } from './placement.js';
 import type { WindowModel } from './window.js';
@@ -53,12 +52,7 @@ export async function compareWithOriginal(
   runtime: InferenceRuntime,
 ): Promise<Comparison> {
   const comparer = new Comparer(checkpoint, axes, window);
-  const original = await runtime.load(writeModel(comparer.original)).catch((error: unknown) => {
-    throw new BadInputError(
-      'runtime-refused',
-      `ONNX Runtime cannot run the original, so no export of it can be verified: ${firstLine(error)}`,
-    );
-  });
+  const original = await runtime.load(writeModel(comparer.original)).catch(unverifiable);
   try {
     const truncated = await runtime.load(writeModel(comparer.truncated));
     try {
@@ -75,9 +69,7 @@ export async function compareWithOriginal(
   }
 }
 
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
-}
+const unverifiable = (error: unknown) => refusedBy(error, 'no export of it can be verified');
 
 class Comparer {
   readonly original: ModelProto;
@@ -110,7 +102,7 @@ class Comparer {
     let output: number | null = null;
     let windows = 0;
     if (position !== null && batch.steps > length) {
-      const full = await this.evaluate(original, batch);
+      const full = await this.evaluate(original, batch).catch(unverifiable);
       for (const start of this.starts(batch.steps)) {
         const part = await this.evaluate(truncated, sliceBatch(this.axes, batch, 0, batch.sequences, start, start + length));
         recurrent = Math.max(recurrent ?? 0, this.difference(this.recurrent, full, part, start + position));

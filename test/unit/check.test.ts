@@ -125,6 +125,18 @@ describe('verdicts', () => {
   });
 });
 
+describe('a model that ONNX Runtime refuses', () => {
+  it('still gets its certificates, and says why nothing was measured', async () => {
+    // Erf in front makes the check ask ONNX Runtime, which cannot load an operator that does not exist beside it.
+    const g = withFront((h, x) => h.node('Erf', [x]));
+    g.output(g.node('NoSuchOperator', ['x']), ['time', 'batch', 3]);
+    const report = await run(g);
+    expect(report.layers[0]!.lambda).not.toBeNull();
+    expect(report.curve.measured).toBeNull();
+    expect(report.diagnostics.find((d) => d.code === 'runtime-refused')?.message).toContain('Nothing could be measured');
+  });
+});
+
 describe('cancellation', () => {
   it('stops the check where progress throws', async () => {
     let steps = 0;

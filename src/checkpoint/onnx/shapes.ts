@@ -1,6 +1,7 @@
+import { BadInputError } from '../../errors.js';
 import { intAttribute, intsAttribute } from './attributes.js';
 import { normalAxis, sliceRanges, type Constants } from './constants.js';
-import { isStandard } from './model.js';
+import { isStandard, nodeLabel } from './model.js';
 import type { GraphProto, NodeProto, ValueInfoProto } from './onnx_pb.js';
 
 /**
@@ -24,6 +25,8 @@ export function dimSize(dim: Dim): number | null {
   }
   return size;
 }
+
+const sum = (sizes: readonly number[]) => sizes.reduce((a, b) => a + b, 0);
 
 export function sameDim(a: Dim, b: Dim): boolean {
   return a.length === b.length && a.every((atom, i) => atom.id === b[i]!.id);
@@ -291,6 +294,12 @@ export class Shapes {
           intsAttribute(node, 'split') ??
           this.constants.integers(node.input[1]) ??
           (size === null || even === null ? null : node.output.map((_, i) => Math.min(even, size - i * even)));
+        if (size !== null && sizes && (sizes.length < node.output.length || sizes.some((s) => s < 0) || sum(sizes) !== size)) {
+          throw new BadInputError(
+            'bad-shape',
+            `node ${nodeLabel(node)}: parts of [${sizes.join(', ')}] do not make up an axis of ${size}`,
+          );
+        }
         node.output.forEach((name, i) => {
           const part = node.output.length === 1 ? x[axis]! : sizes ? this.literal(sizes[i]!) : [this.atom(null)];
           this.set(

@@ -187,6 +187,7 @@ export class SignalReader {
     const sizes = shape && this.featureSizes(shape);
     // Only a selection among features is one; a selection in time changes which step is read.
     if (!from || !sizes || shape[axis]!.some((atom) => this.outside.has(atom.id))) return null;
+    if (indices.some((i) => !(i >= 0 && i < sizes[axis]!))) return null;
     const inner = sizes.slice(axis + 1).reduce((a, b) => a * b, 1);
     const outer = sizes.slice(0, axis).reduce((a, b) => a * b, 1);
     const index: number[] = [];
