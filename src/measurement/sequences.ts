@@ -1,7 +1,7 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { ModelProtoSchema } from '../checkpoint/onnx/onnx_pb.js';
 import { timeAndBatch, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
-import type { Shape } from '../checkpoint/onnx/shapes.js';
+import type { Shape } from '../checkpoint/onnx/dims.js';
 import type { Tensor } from '../checkpoint/onnx/tensor.js';
 import { walkSignal, type SourceSignal } from '../network/signal.js';
 import { refusedBy, type InferenceRuntime } from '../runtime/inference.js';

@@ -1,5 +1,5 @@
 import { timeAndBatch, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
-import { dimSize } from '../checkpoint/onnx/shapes.js';
+import { dimSize } from '../checkpoint/onnx/dims.js';
 import { isFloat, joinedAlong, type DataType, type Tensor } from '../checkpoint/onnx/tensor.js';
 import { walkSignal } from '../network/signal.js';
 import { BadInputError } from '../errors.js';

@@ -3,9 +3,10 @@ import { timeAndBatch } from '../checkpoint/onnx/reader.js';
 import { intAttribute, intsAttribute } from '../checkpoint/onnx/attributes.js';
 import { normalAxis } from '../checkpoint/onnx/constants.js';
 import { nodeLabel } from '../checkpoint/onnx/model.js';
+import { words } from '../checkpoint/onnx/operators.js';
 import type { NodeProto } from '../checkpoint/onnx/onnx_pb.js';
 import { isRecurrent } from '../checkpoint/onnx/recurrent.js';
-import { dimSize } from '../checkpoint/onnx/shapes.js';
+import { dimSize } from '../checkpoint/onnx/dims.js';
 
 /**
  * Which positions of the sequence the model's outputs speak of, and hence where a window of inputs must lie.
@@ -29,60 +30,12 @@ export type Placement =
   | { readonly kind: 'whole'; readonly reason: string };
 
 /** Operators that treat every position by itself as long as the time axis is none of their own axes. */
-const positionwise = new Set([
-  ...[
-    'Abs',
-    'Add',
-    'BatchNormalization',
-    'Cast',
-    'Ceil',
-    'Clip',
-    'Cos',
-    'Div',
-    'Dropout',
-    'Elu',
-    'Equal',
-    'Erf',
-    'Exp',
-    'Expand',
-    'Floor',
-  ],
-  ...[
-    'Gather',
-    'Gelu',
-    'Gemm',
-    'Greater',
-    'HardSigmoid',
-    'HardSwish',
-    'Identity',
-    'LeakyRelu',
-    'Less',
-    'Log',
-    'MatMul',
-    'Max',
-    'Min',
-    'Mish',
-    'Mul',
-  ],
-  ...[
-    'Neg',
-    'Not',
-    'Pow',
-    'PRelu',
-    'Reciprocal',
-    'Relu',
-    'Reshape',
-    'Flatten',
-    'Selu',
-    'Sigmoid',
-    'Sign',
-    'Sin',
-    'Slice',
-    'Softplus',
-    'Softsign',
-  ],
-  ...['Split', 'Sqrt', 'Squeeze', 'Sub', 'Sum', 'Tanh', 'ThresholdedRelu', 'Transpose', 'Unsqueeze', 'Where', 'Concat'],
-]);
+const positionwise = words(
+  'Abs Add BatchNormalization Cast Ceil Clip Cos Div Dropout Elu Equal Erf Exp Expand Floor Gather Gelu Gemm',
+  'Greater HardSigmoid HardSwish Identity LeakyRelu Less Log MatMul Max Min Mish Mul Neg Not Pow PRelu',
+  'Reciprocal Relu Reshape Flatten Selu Sigmoid Sign Sin Slice Softplus Softsign Split Sqrt Squeeze Sub Sum',
+  'Tanh ThresholdedRelu Transpose Unsqueeze Where Concat',
+);
 /** Operators that mix along an axis: by attribute, with its default. */
 const alongAxis: Readonly<Record<string, number>> = { Softmax: -1, LogSoftmax: -1, LayerNormalization: -1, Concat: 1, Split: 0 };
 

@@ -22,7 +22,7 @@ import {
 } from '../checkpoint/onnx/onnx_pb.js';
 import type { OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
 import { DataType, tensorProto } from '../checkpoint/onnx/tensor.js';
-import { dimSize } from '../checkpoint/onnx/shapes.js';
+import { dimSize } from '../checkpoint/onnx/dims.js';
 import { GraphBuilder, intsAttribute as intsAttributeProto } from './graphBuilder.js';
 import { placementOf, PositionUses, windowFor, type Placement } from './placement.js';
 import { unrollNode } from './unroll.js';

@@ -1,29 +1,15 @@
 import { isStandard } from './model.js';
+import { words } from './operators.js';
 import type { GraphProto, ModelProto } from './onnx_pb.js';
 
 /** The oldest operator set that ONNX Runtime runs. */
 const oldestRunnable = 7;
 
 /** Operators that mean in operator set 7 what they meant in every older one, apart from attributes that were only hints. */
-const unchanged = new Set([
-  ...[
-    'Concat',
-    'Constant',
-    'Gather',
-    'GRU',
-    'Identity',
-    'LSTM',
-    'MatMul',
-    'Relu',
-    'RNN',
-    'Sigmoid',
-    'Slice',
-    'Softmax',
-    'Split',
-    'Squeeze',
-  ],
-  ...['Tanh', 'Transpose', 'Unsqueeze'],
-]);
+const unchanged = words(
+  'Concat Constant Gather GRU Identity LSTM MatMul Relu RNN Sigmoid Slice Softmax Split Squeeze Tanh',
+  'Transpose Unsqueeze',
+);
 const hints = new Set(['consumed_inputs', 'output_sequence']);
 
 /**

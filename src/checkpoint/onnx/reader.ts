@@ -5,7 +5,8 @@ import { isStandard, nodeLabel, opsetOf, readModel } from './model.js';
 import { raiseOldOpset } from './oldOpsets.js';
 import type { GraphProto, ModelProto } from './onnx_pb.js';
 import { isRecurrent, readRecurrentNode, type RecurrentNode } from './recurrent.js';
-import { Shapes, type Dim } from './shapes.js';
+import type { Dim } from './dims.js';
+import { Shapes } from './shapes.js';
 import { SignalReader } from './signals.js';
 import { withInlineData, type ExternalData } from './tensor.js';
 

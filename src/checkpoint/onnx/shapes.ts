@@ -1,92 +1,22 @@
 import { BadInputError } from '../../errors.js';
 import { intAttribute, intsAttribute } from './attributes.js';
 import { normalAxis, sliceRanges, type Constants } from './constants.js';
+import { dimSize, reshapeDims, type Atom, type Dim, type Shape, type ShapeElement } from './dims.js';
 import { isStandard, nodeLabel } from './model.js';
+import { words } from './operators.js';
 import type { GraphProto, NodeProto, ValueInfoProto } from './onnx_pb.js';
-
-/**
- * Symbolic shapes. A dimension is a product of atoms, and an atom keeps its identity through Transpose, Reshape and the
- * like, so that "the time axis of this LSTM" can be followed to the graph's input and output without knowing its size.
- */
-export interface Atom {
-  readonly id: number;
-  /** null when only known at run time. */
-  readonly size: number | null;
-}
-/** Product of atoms; the empty product is a dimension of size 1. */
-export type Dim = readonly Atom[];
-export type Shape = readonly Dim[];
-
-export function dimSize(dim: Dim): number | null {
-  let size = 1;
-  for (const atom of dim) {
-    if (atom.size === null) return null;
-    size *= atom.size;
-  }
-  return size;
-}
 
 const sum = (sizes: readonly number[]) => sizes.reduce((a, b) => a + b, 0);
 
-export function sameDim(a: Dim, b: Dim): boolean {
-  return a.length === b.length && a.every((atom, i) => atom.id === b[i]!.id);
-}
-
-/** One element of an integer tensor that describes a shape. */
-type ShapeElement = Dim | number;
-
 /** Operators whose output has the shape of their first input. */
-const sameShape = new Set([
-  ...[
-    'Abs',
-    'BatchNormalization',
-    'Cast',
-    'Ceil',
-    'Clip',
-    'Cos',
-    'Dropout',
-    'Elu',
-    'Erf',
-    'Exp',
-    'Floor',
-    'Gelu',
-    'HardSigmoid',
-    'HardSwish',
-  ],
-  ...[
-    'Identity',
-    'InstanceNormalization',
-    'LayerNormalization',
-    'LeakyRelu',
-    'Log',
-    'LogSoftmax',
-    'Mish',
-    'Neg',
-    'Not',
-    'Reciprocal',
-    'Relu',
-  ],
-  ...['Round', 'Selu', 'Sigmoid', 'Sign', 'Sin', 'Softmax', 'Softplus', 'Softsign', 'Sqrt', 'Tanh', 'ThresholdedRelu'],
-]);
-const broadcasting = new Set([
-  'Add',
-  'Sub',
-  'Mul',
-  'Div',
-  'Pow',
-  'Max',
-  'Min',
-  'Mean',
-  'Sum',
-  'PRelu',
-  'Where',
-  'And',
-  'Or',
-  'Equal',
-  'Less',
-  'Greater',
-]);
+const sameShape = words(
+  'Abs BatchNormalization Cast Ceil Clip Cos Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity',
+  'InstanceNormalization LayerNormalization LeakyRelu Log LogSoftmax Mish Neg Not Reciprocal Relu Round Selu',
+  'Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Tanh ThresholdedRelu',
+);
+const broadcasting = words('Add Sub Mul Div Pow Max Min Mean Sum PRelu Where And Or Equal Less Greater');
 
+/** Shapes of all tensors of a graph, as far as they follow from the declared ones. */
 export class Shapes {
   private readonly shapes = new Map<string, Shape>();
   private readonly vectors = new Map<string, readonly ShapeElement[]>();
@@ -242,7 +172,11 @@ export class Shapes {
       }
       case 'Reshape': {
         const target = intsAttribute(node, 'shape') ?? this.vector(node.input[1] ?? '');
-        if (x && target) this.set(output, this.reshape(x, target, intAttribute(node, 'allowzero') === 1));
+        if (x && target)
+          this.set(
+            output,
+            reshapeDims(x, target, intAttribute(node, 'allowzero') === 1, (size) => this.atom(size)),
+          );
         return;
       }
       case 'MatMul': {
@@ -370,64 +304,5 @@ export class Shapes {
       // Of two equal sizes the one with the longer history is kept: a constant's atoms are the newest.
       return dims.reduce<Dim>((best, d) => (best.length === 0 || d[0]!.id < best[0]!.id ? d : best), []);
     });
-  }
-
-  /** Matches the target against the atoms from both ends; what is left in the middle belongs to -1. */
-  private reshape(x: Shape, target: readonly ShapeElement[], allowZero: boolean): Shape | null {
-    const elements = target.map((e, i) => (e === 0 && !allowZero ? (x[i] ?? null) : e));
-    if (elements.some((e) => e === null)) return null;
-    const atoms = [...x.flat()];
-    const free = elements.indexOf(-1);
-    const out: Dim[] = [];
-    const head = free < 0 ? elements.length : free;
-    for (let i = 0; i < head; i++) {
-      const taken = this.take(atoms, elements[i]!, 'start');
-      if (!taken) return null;
-      out[i] = taken;
-    }
-    for (let i = elements.length - 1; i > head; i--) {
-      const taken = this.take(atoms, elements[i]!, 'end');
-      if (!taken) return null;
-      out[i] = taken;
-    }
-    if (free >= 0) out[free] = atoms;
-    else if (atoms.length > 0) return null;
-    return out;
-  }
-
-  /** Removes from one end of `atoms` those whose product is the element, splitting an atom where it must. */
-  private take(atoms: Atom[], element: ShapeElement, end: 'start' | 'end'): Dim | null {
-    const next = () => (end === 'start' ? atoms[0] : atoms[atoms.length - 1]);
-    const taken: Atom[] = [];
-    const move = () => {
-      if (end === 'start') taken.push(atoms.shift()!);
-      else taken.unshift(atoms.pop()!);
-    };
-    if (typeof element !== 'number') {
-      for (let i = 0; i < element.length; i++) {
-        if (atoms.length === 0) return null;
-        move();
-      }
-      return sameDim(taken, element) ? taken : null;
-    }
-    let rest = element;
-    while (rest > 1) {
-      const atom = next();
-      if (!atom || atom.size === null) return null;
-      if (rest % atom.size === 0) {
-        rest /= atom.size;
-        move();
-      } else if (atom.size % rest === 0) {
-        const near = this.atom(rest);
-        const far = this.atom(atom.size / rest);
-        if (end === 'start') atoms.splice(0, 1, near, far);
-        else atoms.splice(-1, 1, far, near);
-        rest = 1;
-        move();
-      } else {
-        return null;
-      }
-    }
-    return taken;
   }
 }

@@ -3,10 +3,11 @@ import { matrix, transposed } from '../../network/matrix.js';
 import type { Signal, SourceSignal } from '../../network/signal.js';
 import { floatAttribute, intAttribute, intsAttribute } from './attributes.js';
 import { normalAxis, sliceRanges, type Constants } from './constants.js';
+import { dimSize, type Shape } from './dims.js';
 import { isStandard, nodeLabel } from './model.js';
 import type { NodeProto } from './onnx_pb.js';
 import { isRecurrent } from './recurrent.js';
-import { dimSize, type Shape, type Shapes } from './shapes.js';
+import type { Shapes } from './shapes.js';
 import type { Tensor } from './tensor.js';
 
 /**
