@@ -125,6 +125,18 @@ describe('verdicts', () => {
   });
 });
 
+describe('float16 checkpoints', () => {
+  it.each(['RNN', 'LSTM', 'GRU'] as const)('%s: exported in float16 and verified within its rounding', async (operator) => {
+    const g = graph();
+    const x = g.input('x', ['time', 'batch', 3], DataType.FLOAT16);
+    const half = (dims: readonly number[]) => g.weight(dims, 0.5, DataType.FLOAT16);
+    g.output(g.recurrent(operator, x, { hidden: 4, input: 3 }, half).yH, [1, 'batch', 4], DataType.FLOAT16);
+    const { verification } = await exportTruncated(files(g.bytes()), { ...options, length: 12 }, runtime, silent);
+    expect(verification.passed).toBe(true);
+    expect(verification.exactError).toBeLessThan(2e-3);
+  });
+});
+
 describe('a model that ONNX Runtime refuses', () => {
   it('still gets its certificates, and says why nothing was measured', async () => {
     // Erf in front makes the check ask ONNX Runtime, which cannot load an operator that does not exist beside it.
