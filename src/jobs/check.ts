@@ -23,7 +23,7 @@ import { analyse, drive } from './analyse.js';
 import type { CheckOptions, CheckpointFiles, Progress } from './jobs.js';
 import { decideVerdict, summarise, verdictDiagnostic, type Findings } from './verdict.js';
 
-/** How many synthetic sequences stand in where there are no samples, and how much longer they are than the longest k. */
+/** How many synthetic sequences stand in where there are no samples, and how much longer they are than the longest window. */
 const synthetic = { sequences: 24, extraSteps: 32, seed: 20180525 };
 
 /** A checked checkpoint, with what an export needs from the check. */
@@ -127,6 +127,13 @@ function sampleDiagnostics(
   return [];
 }
 
+/** Synthetic sequences longer than the windows that they are cut into. */
+export function standIn(axes: InputAxes, options: CheckOptions, longest: number): InputBatch {
+  const range = options.inputRange ?? defaultInputRange;
+  const steps = axes.time ?? longest + synthetic.extraSteps;
+  return syntheticBatch(axes, range, wholeChunks(axes, synthetic.sequences), steps, synthetic.seed);
+}
+
 /** The whole check, with what the export needs afterwards. */
 export async function runCheck(
   files: CheckpointFiles,
@@ -150,13 +157,7 @@ export async function runCheck(
   const samples = await findSamples(files);
   const batch = samples
     ? sampleBatch(axes, readSamples(samples.bytes, samples.name), samples.name)
-    : syntheticBatch(
-        axes,
-        range,
-        wholeChunks(axes, synthetic.sequences),
-        axes.time ?? options.maxLength + synthetic.extraSteps,
-        synthetic.seed,
-      );
+    : standIn(axes, options, options.maxLength);
   const source = samples ? ('samples' as const) : ('synthetic' as const);
   await progress('Measuring the truncation error', 0.65);
   // Certificates need no runtime, so a model that it refuses still gets them.

@@ -4,23 +4,17 @@ import type { StabilityReport } from '../report/report.js';
 import { formatNumber } from '../report/format.js';
 import type { Verification } from '../report/verification.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
-import { syntheticBatch, wholeChunks, type InputBatch } from '../samples/modelInputs.js';
-import { defaultInputRange } from '../stability/networkBounds.js';
+import type { InputBatch } from '../samples/modelInputs.js';
+import { smallestLength } from '../stability/errorCurve.js';
 import { compareWithOriginal, type Comparison } from '../truncation/verify.js';
 import { placementOf, PositionUses } from '../truncation/placement.js';
 import { describeInMetadata, truncateToWindow } from '../truncation/window.js';
-import { runCheck, type Checked } from './check.js';
+import { runCheck, standIn, type Checked } from './check.js';
 import type { CheckpointFiles, ExportOptions, ExportResult, Progress } from './jobs.js';
 
 interface Choice {
   readonly k: number;
   readonly basis: Verification['basis'];
-}
-
-/** First k whose measured error is at most ε; a hint where the measurement is synthetic. */
-function measuredLength(report: StabilityReport): number | null {
-  const index = report.curve.measured?.findIndex((e) => e <= report.epsilon) ?? -1;
-  return index < 0 ? null : report.curve.k[index]!;
 }
 
 /** A length that was asked for is as good as the safe one where the same proof or the same samples cover it. */
@@ -45,7 +39,8 @@ function chooseLength(options: ExportOptions, { report, axes, checkpoint: { onnx
     return { k, basis: whole(k) ? 'full' : report.safeLength.basis };
   }
   if (axes.time !== null) return { k: axes.time, basis: 'full' };
-  const suggested = report.curve.measuredOn?.source === 'synthetic' ? measuredLength(report) : null;
+  const { k: lengths, measured, measuredOn } = report.curve;
+  const suggested = measured && measuredOn?.source === 'synthetic' ? smallestLength(lengths, measured, report.epsilon) : null;
   if (suggested !== null) return { k: Math.max(1, suggested), basis: 'synthetic' };
   throw new BadInputError(
     'no-safe-length',
@@ -161,6 +156,5 @@ function verificationBatch(
 ): { batch: InputBatch; source: 'samples' | 'synthetic' } {
   const { axes, batch, source } = checked;
   if (axes.time !== null || batch.steps > length) return { batch, source };
-  const range = options.inputRange ?? defaultInputRange;
-  return { batch: syntheticBatch(axes, range, wholeChunks(axes, 24), length + 32, 20180525), source: 'synthetic' };
+  return { batch: standIn(axes, options, length), source: 'synthetic' };
 }

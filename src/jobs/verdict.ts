@@ -1,5 +1,6 @@
 import type { Diagnostic, StabilityReport, Verdict } from '../report/report.js';
 import { formatNumber } from '../report/format.js';
+import { smallestLength } from '../stability/errorCurve.js';
 
 /** Verdict, safe length and the sentences that explain them, from what was proven and measured. */
 export interface Findings {
@@ -64,13 +65,6 @@ export function decideVerdict(f: Findings): { verdict: Verdict; safeLength: Stab
 
 const percent = (share: number) => `${formatNumber(share * 100)} %`;
 
-/** The length that the synthetic curve suggests; a measurement on made-up input, never called safe. */
-export function suggestedLength(f: Pick<Findings, 'measured' | 'epsilon'>): number | null {
-  if (!f.measured) return null;
-  const index = f.measured.worst.findIndex((e) => e <= f.epsilon);
-  return index < 0 ? null : f.measured.k[index]!;
-}
-
 export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityReport['safeLength']): string {
   const eps = formatNumber(f.epsilon);
   const full =
@@ -91,7 +85,8 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
       if (safeLength?.basis === 'certified' && safeLength.k !== f.fixedLength) {
         return `No contraction constant below 1 was certified, but the error bound still falls: the last ${safeLength.k} steps determine the output within ${eps} for every input of the stated range.`;
       }
-      const suggested = suggestedLength(f);
+      // What the synthetic curve suggests: a measurement on made-up input, never called safe.
+      const suggested = f.measured && smallestLength(f.measured.k, f.measured.worst, f.epsilon);
       const measured =
         f.measured?.source === 'synthetic'
           ? suggested === null

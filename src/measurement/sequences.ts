@@ -1,5 +1,4 @@
-import { toBinary } from '@bufbuild/protobuf';
-import { ModelProtoSchema } from '../checkpoint/onnx/onnx_pb.js';
+import { writeModel } from '../checkpoint/onnx/model.js';
 import { timeAndBatch, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
 import type { Shape } from '../checkpoint/onnx/dims.js';
 import type { Tensor } from '../checkpoint/onnx/tensor.js';
@@ -36,24 +35,20 @@ export async function sourceSequences(
     });
   }
   if ([...sources.values()].some((s) => s.recurrent)) return null;
+  const timeIds = new Set(first.time.map((a) => a.id));
+  const batchIds = new Set(first.batch.map((a) => a.id));
   const computed = [...sources.values()].filter((s) => s.operator !== null).map((s) => s.name);
   const values = new Map(batch.feeds);
   if (computed.length > 0) {
     const unknown = (error: unknown) => refusedBy(error, `what the layers read (${computed.join(', ')}) cannot be computed`);
-    const session = await runtime.load(toBinary(ModelProtoSchema, withOutputs(checkpoint.model, computed))).catch(unknown);
+    const session = await runtime.load(writeModel(withOutputs(checkpoint.model, computed))).catch(unknown);
     try {
-      const batchAxis = (name: string) => {
-        const axis =
-          checkpoint.shapes.shape(name)?.findIndex((dim) => dim.some((atom) => first.batch.some((b) => b.id === atom.id))) ?? -1;
-        return axis < 0 ? null : axis;
-      };
+      const batchAxis = (name: string) => checkpoint.shapes.axisOf(name, batchIds);
       for (const [name, tensor] of await runBatch(session, axes, batch, batchAxis).catch(unknown)) values.set(name, tensor);
     } finally {
       await session.release();
     }
   }
-  const timeIds = new Set(first.time.map((a) => a.id));
-  const batchIds = new Set(first.batch.map((a) => a.id));
   const sequences = Array.from({ length: batch.sequences }, () => new Map<string, Float64Array[]>());
   for (const name of sources.keys()) {
     const tensor = values.get(name);

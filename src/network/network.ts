@@ -34,12 +34,7 @@ export function directionName(layer: RecurrentLayer): 'forward' | 'reverse' | 'b
   return layer.directions[0]!.reverse ? 'reverse' : 'forward';
 }
 
-/** Size of the layer's output at one time step: the hidden size times the directions. */
-export function outputSize(layer: RecurrentLayer): number {
-  return layer.hiddenSize * layer.directions.length;
-}
-
-export function layersBelow(layer: RecurrentLayer): number[] {
+function layersBelow(layer: RecurrentLayer): number[] {
   const below = new Set<number>();
   walkSignal(layer.input, (s) => {
     if (s.kind === 'layer') below.add(s.layer);

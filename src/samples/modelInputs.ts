@@ -1,4 +1,4 @@
-import { timeAndBatch, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
+import { sequenceAtoms, timeAndBatch, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
 import { dimSize } from '../checkpoint/onnx/dims.js';
 import { isFloat, joinedAlong, type DataType, type Tensor } from '../checkpoint/onnx/tensor.js';
 import { walkSignal } from '../network/signal.js';
@@ -35,9 +35,7 @@ export interface InputAxes {
 export function readModelInputs(checkpoint: OnnxCheckpoint): InputAxes {
   const { graph } = checkpoint.model;
   const initialized = new Set(graph.initializer.map((t) => t.name));
-  const axes = checkpoint.nodes.map((node) => timeAndBatch(node, checkpoint.shapes));
-  const timeIds = new Set(axes.flatMap((a) => a?.time.map((atom) => atom.id) ?? []));
-  const batchIds = new Set(axes.flatMap((a) => a?.batch.map((atom) => atom.id) ?? []));
+  const atoms = sequenceAtoms(checkpoint);
   const tables = new Map<string, number>();
   for (const layer of checkpoint.network.layers) {
     walkSignal(layer.input, (s) => {
@@ -51,30 +49,20 @@ export function readModelInputs(checkpoint: OnnxCheckpoint): InputAxes {
       const type = info.type?.value;
       if (type?.case !== 'tensorType') throw new BadInputError('unsupported-type', `input ${info.name} is not a tensor`);
       const shape = checkpoint.shapes.shape(info.name) ?? [];
-      const axisOf = (of: ReadonlySet<number>) => {
-        const axis = shape.findIndex((dim) => dim.some((atom) => of.has(atom.id)));
-        return axis < 0 ? null : axis;
-      };
       return {
         name: info.name,
         type: type.value.elemType as DataType,
         dims: shape.map(dimSize),
-        timeAxis: axisOf(timeIds),
-        batchAxis: axisOf(batchIds),
+        timeAxis: checkpoint.shapes.axisOf(info.name, atoms.time),
+        batchAxis: checkpoint.shapes.axisOf(info.name, atoms.batch),
         tokens: tables.get(info.name) ?? null,
         isLength: lengths.has(info.name),
       };
     });
-  const size = (
-    all: readonly ({ time: readonly { size: number | null }[]; batch: readonly { size: number | null }[] } | null)[],
-    key: 'time' | 'batch',
-  ) => {
-    const dim = all.find((a) => a !== null)?.[key];
-    return dim ? dimSize(dim as Parameters<typeof dimSize>[0]) : null;
-  };
-  const time = size(axes, 'time');
+  const first = checkpoint.nodes.map((node) => timeAndBatch(node, checkpoint.shapes)).find((a) => a !== null);
+  const time = first ? dimSize(first.time) : null;
   const carried = checkpoint.network.layers.some((layer) => layer.directions.some((d) => d.initialState === 'input'));
-  return { inputs, time, batch: size(axes, 'batch'), streaming: time === 1 && carried };
+  return { inputs, time, batch: first ? dimSize(first.batch) : null, streaming: time === 1 && carried };
 }
 
 /** A batch of whole sequences, ready for the model. */

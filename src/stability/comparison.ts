@@ -49,13 +49,11 @@ export function perronNorm(operator: (d: Float64Array) => Float64Array, size: nu
 export function stackLambda(layers: readonly LayerBounds[], lambdas: readonly number[]): number {
   const worst = Math.max(...lambdas);
   if (layers.length === 1) return worst;
-  const finite = layers.every((layer, index) => {
+  const finite = layers.every((layer) => {
     const ones = (below: number) => new Float64Array(layers[below]!.output.lower.length).fill(1);
     const input = layer.inputDeviation?.(ones);
     if (!input) return true;
-    return layers[index]!.directions.every((d) =>
-      d.compare(new Float64Array(d.state.lower.length), input).every(Number.isFinite),
-    );
+    return layer.directions.every((d) => d.compare(new Float64Array(d.state.lower.length), input).every(Number.isFinite));
   });
   return finite ? worst * (1 + 1e-6) : Infinity;
 }

@@ -42,14 +42,6 @@ export function width(b: Box): Float64Array {
   return b.upper.map((v, i) => (v - b.lower[i]!) * (1 + 4 * functionError));
 }
 
-/** Adds numbers that are exact, rounding outward. */
-export function shifted(b: Box, offset: Float64Array): Box {
-  return {
-    lower: b.lower.map((v, i) => down(v + offset[i]!, Math.abs(v) + Math.abs(offset[i]!))),
-    upper: b.upper.map((v, i) => above(v + offset[i]!, Math.abs(v) + Math.abs(offset[i]!))),
-  };
-}
-
 function down(value: number, scale: number): number {
   return value - scale * functionError - Number.MIN_VALUE;
 }

@@ -1,5 +1,5 @@
 import type { OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
-import { timeAndBatch } from '../checkpoint/onnx/reader.js';
+import { sequenceAtoms } from '../checkpoint/onnx/reader.js';
 import { intAttribute, intsAttribute } from '../checkpoint/onnx/attributes.js';
 import { normalAxis } from '../checkpoint/onnx/constants.js';
 import { nodeLabel } from '../checkpoint/onnx/model.js';
@@ -44,8 +44,7 @@ export class PositionUses {
   readonly timeIds: ReadonlySet<number>;
 
   constructor(private readonly checkpoint: OnnxCheckpoint) {
-    const axes = checkpoint.nodes.map((node) => timeAndBatch(node, checkpoint.shapes));
-    this.timeIds = new Set(axes.flatMap((a) => a?.time.map((atom) => atom.id) ?? []));
+    this.timeIds = sequenceAtoms(checkpoint).time;
     for (const input of checkpoint.model.graph.input) {
       this.uses.set(input.name, { use: this.timeAxis(input.name) === null ? 'none' : 'each', reason: null });
     }
@@ -58,8 +57,7 @@ export class PositionUses {
 
   /** The axis of a tensor that holds the sequence's positions; null where there is none. */
   timeAxis(name: string): number | null {
-    const axis = this.checkpoint.shapes.shape(name)?.findIndex((dim) => dim.some((atom) => this.timeIds.has(atom.id))) ?? -1;
-    return axis < 0 ? null : axis;
+    return this.checkpoint.shapes.axisOf(name, this.timeIds);
   }
 
   private follow(node: NodeProto): void {

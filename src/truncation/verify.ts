@@ -1,19 +1,14 @@
 import { create } from '@bufbuild/protobuf';
-import { plain, withOutputs } from '../checkpoint/onnx/exposed.js';
+import { plain, withDimension, withOutputs } from '../checkpoint/onnx/exposed.js';
 import { writeModel } from '../checkpoint/onnx/model.js';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
-  TensorShapeProto_DimensionSchema,
-  TensorShapeProtoSchema,
-  TypeProto_TensorSchema,
-  TypeProtoSchema,
-  ValueInfoProtoSchema,
   type GraphProto,
   type ModelProto,
   type ValueInfoProto,
 } from '../checkpoint/onnx/onnx_pb.js';
-import type { OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
+import { sequenceAtoms, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
 import { DataType, type Tensor } from '../checkpoint/onnx/tensor.js';
 import { outputLayers } from '../network/network.js';
 import { refusedBy, type InferenceRuntime, type InferenceSession } from '../runtime/inference.js';
@@ -136,13 +131,8 @@ class Comparer {
   }
 
   private evaluate(session: InferenceSession, batch: InputBatch): Promise<Map<string, Tensor>> {
-    const batchIds = new Set(
-      this.checkpoint.nodes.flatMap((n) => this.checkpoint.shapes.shape(n.x)?.[n.layout === 0 ? 1 : 0] ?? []).map((a) => a.id),
-    );
-    return runBatch(session, this.axes, batch, (name) => {
-      const axis = this.checkpoint.shapes.shape(name)?.findIndex((dim) => dim.some((atom) => batchIds.has(atom.id))) ?? -1;
-      return axis < 0 ? null : axis;
-    });
+    const { batch: batchAtoms } = sequenceAtoms(this.checkpoint);
+    return runBatch(session, this.axes, batch, (name) => this.checkpoint.shapes.axisOf(name, batchAtoms));
   }
 
   /**
@@ -188,14 +178,7 @@ function at(tensor: Tensor, axis: number, index: number): Float64Array {
 function withAnyLength(model: ModelProto & { graph: GraphProto }, uses: PositionUses): ModelProto & { graph: GraphProto } {
   const free = (info: ValueInfoProto) => {
     const axis = uses.timeAxis(info.name);
-    const type = info.type?.value;
-    if (axis === null || type?.case !== 'tensorType' || !type.value.shape) return info;
-    const dim = type.value.shape.dim.map((d, i) => (i === axis ? create(TensorShapeProto_DimensionSchema, {}) : d));
-    const tensor = create(TypeProto_TensorSchema, { ...plain(type.value), shape: create(TensorShapeProtoSchema, { dim }) });
-    return create(ValueInfoProtoSchema, {
-      ...plain(info),
-      type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }),
-    });
+    return axis === null ? info : withDimension(info, axis, null);
   };
   const graph = create(GraphProtoSchema, {
     ...plain(model.graph),

@@ -3,17 +3,12 @@ import { BadInputError } from '../errors.js';
 import { intAttribute, intsAttribute } from '../checkpoint/onnx/attributes.js';
 import { normalAxis } from '../checkpoint/onnx/constants.js';
 import { opsetOf } from '../checkpoint/onnx/model.js';
-import { plain } from '../checkpoint/onnx/exposed.js';
+import { plain, withDimension } from '../checkpoint/onnx/exposed.js';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
   NodeProtoSchema,
   StringStringEntryProtoSchema,
-  TensorShapeProto_DimensionSchema,
-  TensorShapeProtoSchema,
-  TypeProto_TensorSchema,
-  TypeProtoSchema,
-  ValueInfoProtoSchema,
   type GraphProto,
   type ModelProto,
   type NodeProto,
@@ -185,23 +180,10 @@ class WindowWriter {
   /** A declared shape with the time axis set. */
   private resized(info: ValueInfoProto, positions: number): ValueInfoProto {
     const axis = this.uses.timeAxis(info.name);
-    const type = info.type?.value;
-    if (axis === null || type?.case !== 'tensorType' || !type.value.shape) return info;
+    if (axis === null) return info;
     const others = this.checkpoint.shapes.shape(info.name)![axis]!.filter((atom) => !this.uses.timeIds.has(atom.id));
     const rest = dimSize(others);
-    const dim = type.value.shape.dim.map((d, i) =>
-      i !== axis
-        ? d
-        : create(
-            TensorShapeProto_DimensionSchema,
-            rest === null ? {} : { value: { case: 'dimValue', value: BigInt(rest * positions) } },
-          ),
-    );
-    const tensor = create(TypeProto_TensorSchema, { ...plain(type.value), shape: create(TensorShapeProtoSchema, { dim }) });
-    return create(ValueInfoProtoSchema, {
-      ...plain(info),
-      type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }),
-    });
+    return withDimension(info, axis, rest === null ? null : rest * positions);
   }
 
   /** An output that still carries the whole window is cut to the one position that has full context. */

@@ -1,8 +1,8 @@
 import * as vscode from 'vscode';
+import { siblingSegments } from '../checkpoint/siblingPath.js';
 import { BadInputError } from '../errors.js';
 import type { JobFiles } from './analysisWorker.js';
 import { samplesFile } from './settings.js';
-import { siblingSegments } from './siblingPath.js';
 
 /** V8 holds no larger byte array in every supported version, and larger checkpoints keep their weights in external data. */
 const largestFile = 2 ** 31 - 1;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { isFromPage } from '../../src/report/messages.js';
 import { proposedLength } from '../../src/report/proposedLength.js';
 import type { StabilityReport } from '../../src/report/report.js';
-import { siblingSegments } from '../../src/vscode/siblingPath.js';
+import { siblingSegments } from '../../src/checkpoint/siblingPath.js';
 import { curveData, hasCurve, lastDrawn, tableRows, valuesAt } from '../../webview/curveData.js';
 import { bytes, lambda, number, percent, range } from '../../webview/format.js';
 import { initialState, restoredState } from '../../webview/state.js';

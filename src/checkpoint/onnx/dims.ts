@@ -20,7 +20,7 @@ export function dimSize(dim: Dim): number | null {
   return size;
 }
 
-export function sameDim(a: Dim, b: Dim): boolean {
+function sameDim(a: Dim, b: Dim): boolean {
   return a.length === b.length && a.every((atom, i) => atom.id === b[i]!.id);
 }
 

@@ -1,5 +1,16 @@
 import { create } from '@bufbuild/protobuf';
-import { GraphProtoSchema, ModelProtoSchema, ValueInfoProtoSchema, type GraphProto, type ModelProto } from './onnx_pb.js';
+import {
+  GraphProtoSchema,
+  ModelProtoSchema,
+  TensorShapeProto_DimensionSchema,
+  TensorShapeProtoSchema,
+  TypeProto_TensorSchema,
+  TypeProtoSchema,
+  ValueInfoProtoSchema,
+  type GraphProto,
+  type ModelProto,
+  type ValueInfoProto,
+} from './onnx_pb.js';
 
 /** The model with further tensors as outputs, for looking inside it; weights are shared with the original, not copied. */
 export function withOutputs(model: ModelProto & { graph: GraphProto }, names: readonly string[]): ModelProto {
@@ -7,6 +18,22 @@ export function withOutputs(model: ModelProto & { graph: GraphProto }, names: re
   const added = names.filter((name) => !present.has(name)).map((name) => create(ValueInfoProtoSchema, { name }));
   const graph = create(GraphProtoSchema, { ...plain(model.graph), output: [...model.graph.output, ...added] });
   return create(ModelProtoSchema, { ...plain(model), graph });
+}
+
+/** A declared tensor with one dimension changed; null: of any size. What declares no shape stays as it is. */
+export function withDimension(info: ValueInfoProto, axis: number, size: number | null): ValueInfoProto {
+  const type = info.type?.value;
+  if (type?.case !== 'tensorType' || !type.value.shape) return info;
+  const changed = create(
+    TensorShapeProto_DimensionSchema,
+    size === null ? {} : { value: { case: 'dimValue', value: BigInt(size) } },
+  );
+  const dim = type.value.shape.dim.map((d, i) => (i === axis ? changed : d));
+  const value = create(TypeProto_TensorSchema, { ...plain(type.value), shape: create(TensorShapeProtoSchema, { dim }) });
+  return create(ValueInfoProtoSchema, {
+    ...plain(info),
+    type: create(TypeProtoSchema, { value: { case: 'tensorType', value } }),
+  });
 }
 
 /** A message's fields without its type name, as `create` takes them; unknown fields stay. */

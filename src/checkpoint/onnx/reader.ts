@@ -1,5 +1,6 @@
 import { BadInputError } from '../../errors.js';
 import type { RecurrentLayer, RecurrentNetwork } from '../../network/network.js';
+import { siblingSegments } from '../siblingPath.js';
 import { Constants } from './constants.js';
 import { isStandard, nodeLabel, opsetOf, readModel } from './model.js';
 import { raiseOldOpset } from './oldOpsets.js';
@@ -22,18 +23,16 @@ export interface OnnxCheckpoint {
   readonly network: RecurrentNetwork;
 }
 
-/** Locations of external data that the model names, for the caller to read before `readOnnx`. */
-export function externalLocations(bytes: Uint8Array): string[] {
+/**
+ * Locations of external data that the model names, for the caller to read before `readCheckpoint`.
+ * @throws BadInputError for a location outside the checkpoint's folder
+ */
+export function externalLocations({ graph }: ModelProto & { graph: GraphProto }): string[] {
   const locations = new Set<string>();
-  for (const tensor of readModel(bytes).graph.initializer) {
+  for (const tensor of graph.initializer) {
     for (const entry of tensor.externalData) if (entry.key === 'location') locations.add(entry.value);
   }
-  for (const location of locations) {
-    const parts = location.split(/[\\/]/);
-    if (location === '' || /^([a-zA-Z]:|[\\/])/.test(location) || parts.includes('..')) {
-      throw new BadInputError('external-data-outside', `its external data "${location}" lies outside the checkpoint's folder`);
-    }
-  }
+  for (const location of locations) siblingSegments(location);
   return [...locations];
 }
 
@@ -70,7 +69,11 @@ function refuseWithoutLayers(graph: GraphProto): never {
 
 /** @throws BadInputError where the file or a recurrent node in it cannot be used */
 export function readOnnx(bytes: Uint8Array, external: ExternalData): OnnxCheckpoint {
-  const model = readModel(bytes);
+  return readCheckpoint(readModel(bytes), external);
+}
+
+/** The same for a file that is parsed already. The model is taken over, not copied. */
+export function readCheckpoint(model: ModelProto & { graph: GraphProto }, external: ExternalData): OnnxCheckpoint {
   const { graph } = model;
   const opset = opsetOf(model);
   raiseOldOpset(model);
@@ -116,4 +119,14 @@ export function timeAndBatch(node: RecurrentNode, shapes: Shapes): { time: Dim; 
   const x = shapes.shape(node.x);
   if (x?.length !== 3) return null;
   return node.layout === 0 ? { time: x[0]!, batch: x[1]! } : { time: x[1]!, batch: x[0]! };
+}
+
+/** Ids of the atoms that are time and batch of any layer. */
+export function sequenceAtoms({ nodes, shapes }: Pick<OnnxCheckpoint, 'nodes' | 'shapes'>): {
+  time: ReadonlySet<number>;
+  batch: ReadonlySet<number>;
+} {
+  const axes = nodes.map((node) => timeAndBatch(node, shapes)).filter((a) => a !== null);
+  const collect = (dims: readonly Dim[]) => new Set(dims.flat().map((atom) => atom.id));
+  return { time: collect(axes.map((a) => a.time)), batch: collect(axes.map((a) => a.batch)) };
 }

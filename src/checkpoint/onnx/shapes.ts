@@ -50,6 +50,12 @@ export class Shapes {
     return shape;
   }
 
+  /** The first axis of a tensor that holds one of the atoms; null where there is none. */
+  axisOf(name: string, atoms: ReadonlySet<number>): number | null {
+    const axis = this.shape(name)?.findIndex((dim) => dim.some((atom) => atoms.has(atom.id))) ?? -1;
+    return axis < 0 ? null : axis;
+  }
+
   private atom(size: number | null): Atom {
     return { id: this.nextId++, size };
   }

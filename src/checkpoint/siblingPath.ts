@@ -10,7 +10,7 @@ export function siblingSegments(path: string): string[] {
   if (leaves || segments.length === 0) {
     throw new BadInputError(
       'external-data-outside',
-      `The path "${path}" leaves the checkpoint's folder. Keep external data beside the checkpoint.`,
+      `the path "${path}" leaves the checkpoint's folder; keep external data beside the checkpoint`,
     );
   }
   return segments;
