@@ -1,11 +1,12 @@
-import type { RecurrentNetwork } from '../network/network.js';
+import type { RecurrentLayer, RecurrentNetwork } from '../network/network.js';
 import { directionName } from '../network/network.js';
 import type { Certificate, LayerReport } from '../report/report.js';
-import { perronNorm, stackLambda } from '../stability/comparison.js';
-import { errorCurve, type ErrorCurve } from '../stability/errorCurve.js';
+import type { CellCertificate, Contraction } from '../stability/certificates/certificate.js';
+import { comparisonName, stackLambda } from '../stability/certificates/comparison.js';
+import { certificatesOf } from '../stability/certificates/family.js';
+import { errorCurve, lengthOf, type ErrorCurve } from '../stability/errorCurve.js';
 import { jacobianLowerBound } from '../stability/lowerBound.js';
-import { millerHardtLstm, millerHardtRnn } from '../stability/millerHardt.js';
-import { boundNetwork, type InputRange, type LayerBounds } from '../stability/networkBounds.js';
+import { boundNetwork, initialBox, type InputRange, type LayerBounds } from '../stability/networkBounds.js';
 import type { Progress } from './jobs.js';
 
 /** Everything that is proven about a network for one input range. */
@@ -18,24 +19,76 @@ export interface Analysis {
   readonly curve: ErrorCurve;
 }
 
-/** The certificates of one layer: the worse of its two directions where there are two. */
-function certify(network: RecurrentNetwork, index: number, bounds: LayerBounds): LayerReport {
-  const layer = network.layers[index]!;
-  const lambda = Math.max(...bounds.directions.map((d) => perronNorm((v) => d.compare(v, null), d.state.lower.length).lambda));
-  const comparison: Certificate = {
-    name: 'comparison-operator',
-    norm: 'weighted max-norm',
-    lambda: Number.isFinite(lambda) ? lambda : null,
-    holds: lambda < 1,
-  };
-  const published = layer.directions
-    .map(({ cell }) =>
-      cell.kind === 'rnn' ? millerHardtRnn(cell) : cell.kind === 'lstm' ? millerHardtLstm(cell, bounds.input) : null,
-    )
-    .filter((c) => c !== null);
-  const certificates = [comparison, ...(published.length > 0 ? [worst(published)] : [])];
-  const lambdas = certificates.flatMap((c) => (c.lambda === null ? [] : [c.lambda]));
-  const lower = layer.directions.map(({ cell }) => jacobianLowerBound(cell, bounds.input));
+/** What to certify: the error and the longest length that `lengthOf` looks for. */
+export interface AnalysisOptions {
+  readonly epsilon: number;
+  readonly maxLength: number;
+}
+
+/** One certificate of a direction, with the length that it gives. */
+interface Judged extends CellCertificate {
+  readonly length: number | null;
+}
+
+/** Certificates of one direction of a layer, each with the length that it certifies alone. */
+function* certify(
+  layer: RecurrentLayer,
+  d: number,
+  bounds: LayerBounds,
+  range: InputRange,
+  options: AnalysisOptions,
+): Generator<void, Judged[]> {
+  const { cell, initialState } = layer.directions[d]!;
+  const cellBounds = bounds.directions[d]!;
+  const certificates = yield* certificatesOf(cell, cellBounds, bounds.input, initialBox(layer, d, range));
+  const judged: Judged[] = [];
+  for (const certificate of certificates) {
+    const { contraction, report } = certificate;
+    let length: number | null = null;
+    if (contraction) {
+      // The comparison operator bounds every element, which is never worse than its λ.
+      const alone = report.name === comparisonName ? null : contraction;
+      const run = lengthOf(cellBounds, alone, initialState, layer.hiddenSize, options);
+      for (let next = run.next(); ; next = run.next()) {
+        if (next.done) {
+          length = next.value;
+          break;
+        }
+        yield;
+      }
+    }
+    judged.push({ ...certificate, length });
+  }
+  return judged;
+}
+
+const largestOrNull = (values: readonly (number | null)[]): number | null =>
+  values.some((v) => v === null) ? null : Math.max(...(values as number[]));
+
+/** The certificates of a layer: what both directions have, where there are two. */
+function layerReport(layer: RecurrentLayer, directions: readonly (readonly Judged[])[], lower: number | null): LayerReport {
+  const certificates: Certificate[] = directions[0]!.flatMap((first) => {
+    const same = directions.map((d) => d.find((c) => c.report.name === first.report.name));
+    if (same.some((c) => c === undefined)) return [];
+    const all = same as Judged[];
+    // The condition that is shown belongs to the direction that fares worse.
+    const worst = all.reduce((a, b) =>
+      !a.report.holds || (b.report.holds && (a.report.lambda ?? 0) >= (b.report.lambda ?? 0)) ? a : b,
+    );
+    return [
+      {
+        ...worst.report,
+        lambda: largestOrNull(all.map((c) => c.report.lambda)),
+        holds: all.every((c) => c.report.holds),
+        length: largestOrNull(all.map((c) => c.length)),
+      },
+    ];
+  });
+  // A number below one counts only where it was proven.
+  const lambdas = certificates.flatMap((c) => (c.lambda !== null && (c.holds || c.lambda >= 1) ? [c.lambda] : []));
+  const best = certificates
+    .filter((c) => c.holds && c.length !== null)
+    .reduce<Certificate | null>((a, b) => (a && a.length! <= b.length! ? a : b), null);
   return {
     name: layer.name,
     cell: layer.kind,
@@ -43,17 +96,14 @@ function certify(network: RecurrentNetwork, index: number, bounds: LayerBounds):
     inputSize: layer.inputSize,
     hiddenSize: layer.hiddenSize,
     lambda: lambdas.length > 0 ? Math.min(...lambdas) : null,
-    lambdaLowerBound: lower.some((v) => v === null) ? null : Math.max(...(lower as number[])),
+    lambdaLowerBound: lower,
     certificates,
+    certifiedBy: best?.name ?? null,
   };
 }
 
-function worst(certificates: readonly Certificate[]): Certificate {
-  return certificates.reduce((a, b) => (!a.holds || (b.holds && (a.lambda ?? 0) >= (b.lambda ?? 0)) ? a : b));
-}
-
 /** Runs a generator to its end, reporting the fractions it yields. */
-export async function drive<T>(run: Generator<number, T>, report: (fraction: number) => Promise<void>): Promise<T> {
+export async function drive<T, Step>(run: Generator<Step, T>, report: (step: Step) => Promise<void>): Promise<T> {
   let last = performance.now();
   for (;;) {
     const next = run.next();
@@ -69,30 +119,39 @@ export async function drive<T>(run: Generator<number, T>, report: (fraction: num
 export async function analyse(
   network: RecurrentNetwork,
   range: InputRange,
-  maxLength: number,
+  options: AnalysisOptions,
   progress: Progress,
 ): Promise<Analysis> {
   const bounds: LayerBounds[] = [];
   const reports: LayerReport[] = [];
+  const contractions: Contraction[][][] = [];
+  const steps = network.layers.reduce((sum, layer) => sum + layer.directions.length, 0);
+  let done = 0;
   for (const layerBounds of boundNetwork(network, range)) {
-    const index = bounds.length;
-    await progress(`Certifying ${network.layers[index]!.name}`, (0.5 * index) / network.layers.length);
+    const layer = network.layers[bounds.length]!;
+    const at = () => progress(`Certifying ${layer.name}`, (0.7 * done) / steps);
+    await at();
     bounds.push(layerBounds);
-    reports.push(certify(network, index, layerBounds));
+    const judged: Judged[][] = [];
+    for (const d of layer.directions.keys()) {
+      judged.push(await drive(certify(layer, d, layerBounds, range, options), at));
+      done++;
+    }
+    const lower = layer.directions.map(({ cell }) => jacobianLowerBound(cell, layerBounds.input));
+    reports.push(layerReport(layer, judged, largestOrNull(lower)));
+    contractions.push(judged.map((d) => d.flatMap((c) => c.contraction ?? [])));
   }
-  const curve = await drive(errorCurve(network, bounds, maxLength), (f) =>
-    progress('Bounding the truncation error', 0.5 + f / 2),
+  const curve = await drive(errorCurve(network, bounds, contractions, options.maxLength), (f) =>
+    progress('Bounding the truncation error', 0.7 + 0.3 * f),
   );
-  const lambda = stackLambda(
-    bounds,
-    reports.map((r) => r.lambda ?? Infinity),
-  );
-  const lowers = reports.map((r) => r.lambdaLowerBound);
   return {
     bounds,
     layers: reports,
-    lambda,
-    lambdaLowerBound: lowers.some((v) => v === null) ? null : Math.max(...(lowers as number[])),
+    lambda: stackLambda(
+      bounds,
+      reports.map((r) => r.lambda ?? Infinity),
+    ),
+    lambdaLowerBound: largestOrNull(reports.map((r) => r.lambdaLowerBound)),
     curve,
   };
 }

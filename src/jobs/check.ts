@@ -150,7 +150,9 @@ export async function runCheck(
   // A model of a fixed length has no longer context than that, and with all of it nothing is truncated.
   const fixedLength = axes.streaming ? null : axes.time;
   const maxLength = Math.min(options.maxLength, fixedLength ?? Infinity);
-  const analysis = await analyse(network, range, maxLength, (step, f) => progress(step, 0.05 + 0.55 * f));
+  const analysis = await analyse(network, range, { epsilon: options.epsilon, maxLength }, (step, f) =>
+    progress(step, 0.05 + 0.55 * f),
+  );
   const curve = maxLength === fixedLength ? exactAtTheEnd(analysis.curve) : analysis.curve;
 
   await progress('Reading the samples', 0.6);

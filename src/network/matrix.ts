@@ -23,7 +23,10 @@ export function transposed(m: Matrix): Matrix {
 }
 
 export function absolute(m: Matrix): Matrix {
-  return { rows: m.rows, cols: m.cols, data: m.data.map(Math.abs) };
+  const data = new Float64Array(m.data.length);
+  // A plain loop: `map` calls a function for each of millions of entries.
+  for (let p = 0; p < data.length; p++) data[p] = Math.abs(m.data[p]!);
+  return { rows: m.rows, cols: m.cols, data };
 }
 
 /** out += m · v. */

@@ -11,10 +11,17 @@ const Direction = Type.Union([Type.Literal('forward'), Type.Literal('reverse'), 
 const NullableNumber = Type.Union([Type.Number(), Type.Null()]);
 
 const CertificateSchema = Type.Object({
-  name: Type.String({ description: 'miller-hardt, comparison-operator' }),
+  name: Type.String({
+    description: 'miller-hardt, delta-iss, comparison-operator, scaled-spectral-norm, numerical-radius, block-quadratic',
+  }),
   norm: Type.String({ description: 'The norm in which one step contracts by lambda' }),
-  lambda: NullableNumber,
-  holds: Type.Boolean({ description: 'True when the conditions hold, which makes lambda < 1 a proven contraction constant' }),
+  lambda: Type.Union([Type.Number(), Type.Null()], {
+    description: 'A proven contraction constant where the certificate holds; else what its condition comes to',
+  }),
+  holds: Type.Boolean({ description: 'True when the conditions are proven to hold' }),
+  length: Type.Union([Type.Integer(), Type.Null()], {
+    description: 'Smallest k that it alone certifies for the error of the layer at equal inputs; null where none was found',
+  }),
   conditions: Type.Optional(
     Type.Array(
       Type.Object({
@@ -36,6 +43,7 @@ const LayerSchema = Type.Object({
   lambda: NullableNumber,
   lambdaLowerBound: NullableNumber,
   certificates: Type.Array(CertificateSchema),
+  certifiedBy: Type.Union([Type.String(), Type.Null()], { description: 'The certificate with the smallest certified length' }),
 });
 
 const DiagnosticSchema = Type.Object({

@@ -1,8 +1,10 @@
 import type { Cell } from '../network/cell.js';
-import { boundGru } from './gru.js';
+import { boundGru, type GruRanges } from './gru.js';
 import type { Box } from './interval.js';
-import { boundLstm } from './lstm.js';
-import { boundRnn } from './rnn.js';
+import { boundLstm, type LstmRanges } from './lstm.js';
+import { boundRnn, type RnnRanges } from './rnn.js';
+
+export type CellRanges = RnnRanges | LstmRanges | GruRanges;
 
 /** What is proven about one direction of a layer for all inputs of a box. */
 export interface CellBounds {
@@ -14,6 +16,10 @@ export interface CellBounds {
    * @param input differences of the input [I]; null for equal inputs
    */
   compare(state: Float64Array, input: Float64Array | null): Float64Array;
+  /** Where one step takes the states of a box, outward rounded. */
+  image(state: Box): Box;
+  /** Suprema of the gates, their slopes and the states, from which the quadratic certificates are made. */
+  readonly ranges: CellRanges;
   /** Range of each gate's value, by name, for the report. */
   readonly gates: ReadonlyMap<string, Box>;
 }

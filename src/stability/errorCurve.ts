@@ -1,31 +1,105 @@
 import type { RecurrentNetwork } from '../network/network.js';
 import { outputLayers } from '../network/network.js';
-import { width } from './interval.js';
+import type { CellBounds } from './cellBounds.js';
+import type { Contraction } from './certificates/certificate.js';
+import { pointBox, width } from './interval.js';
 import type { LayerBounds } from './networkBounds.js';
+import { up } from './rounding.js';
 
 /**
- * Certified truncation error, with no asymptotics (e₀ is how far a reachable state can be from the state in which
- * the truncated model starts, then e ← min(T(e), diameter of the reachable box)). All layers are carried together: a
- * lower layer's error at the same step moves the upper layer's input.
+ * Certified truncation error, with no asymptotics. e₀ is how far a reachable state can be from the state in which the truncated
+ * model starts, then e ← min(T(e), diameter of the reachable box). Every contraction that was proven carries a number q ≥ ‖error‖ in its own norm
+ * along, q ← λq, and all of them tighten each other at every step: |error_j| ≤ reach_j q, q ≤ size of e. All layers are carried
+ * together: a lower layer's error at the same step moves the upper layer's input.
  */
 interface WindowErrors {
   /** Bound of |h − h^k| [layer][direction][position] → [H]. */
   readonly hidden: Float64Array[][][];
 }
 
-/** Distance of the reachable states from the truncated model's start, per direction. */
-function startErrors(network: RecurrentNetwork, bounds: readonly LayerBounds[], layer: number, direction: number): Float64Array {
-  const { state } = bounds[layer]!.directions[direction]!;
-  const { initialState } = network.layers[layer]!.directions[direction]!;
-  // The start is another caller-supplied state: any two points of the box.
-  if (initialState === 'input') return width(state);
-  return state.upper.map((v, j) => Math.max(v - initialState[j]!, initialState[j]! - state.lower[j]!, 0) * (1 + 2 ** -50));
+/** Contractions that were proven, per layer and direction. */
+export type Contractions = readonly (readonly (readonly Contraction[])[])[];
+
+/** What is known of the error of one direction at one step. */
+class ErrorState {
+  private readonly diameter: Float64Array;
+  private sizes: number[];
+
+  /** @param start the state in which the truncated model starts; `input` where the caller supplies any of the box */
+  constructor(
+    private readonly bounds: CellBounds,
+    private readonly contractions: readonly Contraction[],
+    start: Float64Array | 'input',
+  ) {
+    const { state } = bounds;
+    this.diameter = width(state);
+    this.error =
+      start === 'input'
+        ? this.diameter.slice()
+        : state.upper.map((v, j) => Math.max(v - start[j]!, start[j]! - state.lower[j]!, 0) * (1 + 2 ** -50));
+    this.sizes = contractions.map(() => Infinity);
+    if (start !== 'input') {
+      // ‖s_t − s₀‖ ≤ Σ λⁱ sup‖Φ(s₀, x) − s₀‖ for every trajectory from s₀.
+      const next = bounds.image(pointBox(start));
+      const moved = next.upper.map((v, j) => Math.max(v - start[j]!, start[j]! - next.lower[j]!, 0) * (1 + 2 ** -50));
+      this.sizes = contractions.map(({ lambda, metric }) => up(metric.sizeOf(moved) / (1 - lambda)) * (1 + 2 ** -50));
+    }
+    this.tighten();
+  }
+
+  /** Bound of each element. */
+  error: Float64Array;
+
+  private tighten(): void {
+    const { error } = this;
+    for (const [i, { metric }] of this.contractions.entries()) {
+      const size = Math.min(this.sizes[i]!, metric.sizeOf(error));
+      this.sizes[i] = size;
+      for (let j = 0; j < error.length; j++) error[j] = Math.min(error[j]!, up(size * metric.reach[j]!));
+    }
+  }
+
+  /** One step under inputs that differ by at most `input`; null for equal inputs. */
+  step(input: Float64Array | null): void {
+    const next = this.bounds.compare(this.error, input);
+    // Both inputs at the same state first, then both states at the same input.
+    const moved = input && this.contractions.length > 0 ? this.bounds.compare(new Float64Array(next.length), input) : null;
+    this.sizes = this.contractions.map(({ lambda, metric }, i) =>
+      up(lambda * this.sizes[i]! + (moved ? metric.sizeOf(moved) : 0)),
+    );
+    this.error = next.map((v, j) => Math.min(v, this.diameter[j]!));
+    this.tighten();
+  }
+}
+
+/**
+ * The smallest k at which one certificate alone brings a layer's own output within ε, all else equal; null beyond `maxLength`.
+ * @param contraction null for the comparison operator, which bounds every element by itself
+ */
+export function* lengthOf(
+  bounds: CellBounds,
+  contraction: Contraction | null,
+  start: Float64Array | 'input',
+  hiddenSize: number,
+  { epsilon, maxLength }: { epsilon: number; maxLength: number },
+): Generator<number, number | null> {
+  const blind: CellBounds = contraction
+    ? { ...bounds, compare: () => new Float64Array(bounds.state.lower.length).fill(Infinity) }
+    : bounds;
+  const state = new ErrorState(blind, contraction ? [contraction] : [], start);
+  for (let k = 0; k <= maxLength; k++) {
+    if (largest(state.error.subarray(0, hiddenSize)) <= epsilon) return k;
+    state.step(null);
+    yield k / maxLength;
+  }
+  return null;
 }
 
 /** Errors at every position of a window of `length` inputs; all layers start in their initial state at both of its ends. */
 function* windowErrors(
   network: RecurrentNetwork,
   bounds: readonly LayerBounds[],
+  contractions: Contractions,
   length: number,
 ): Generator<number, WindowErrors> {
   const hidden: Float64Array[][][] = [];
@@ -33,14 +107,12 @@ function* windowErrors(
     const { directions, inputDeviation } = bounds[index]!;
     hidden.push(layer.directions.map(() => new Array<Float64Array>(length)));
     for (const [d, direction] of layer.directions.entries()) {
-      const diameter = width(directions[d]!.state);
-      let error = startErrors(network, bounds, index, d);
+      const state = new ErrorState(directions[d]!, contractions[index]?.[d] ?? [], direction.initialState);
       for (let step = 0; step < length; step++) {
         const position = direction.reverse ? length - 1 - step : step;
         const below = (lower: number) => Float64Array.from(hidden[lower]!.flatMap((h) => [...h[position]!]));
-        const next = directions[d]!.compare(error, inputDeviation?.(below) ?? null);
-        error = next.map((v, j) => Math.min(v, diameter[j]!));
-        hidden[index]![d]![position] = error.slice(0, layer.hiddenSize);
+        state.step(inputDeviation?.(below) ?? null);
+        hidden[index]![d]![position] = state.error.slice(0, layer.hiddenSize);
         yield step / length;
       }
     }
@@ -71,20 +143,23 @@ export function sparseLengths(maxLength: number): number[] {
 }
 
 /**
+ * @param contractions proven for the same bounds; the more, the tighter
  * @param maxLength largest k
  * @yields the fraction done
  */
 export function* errorCurve(
   network: RecurrentNetwork,
   bounds: readonly LayerBounds[],
+  contractions: Contractions,
   maxLength: number,
 ): Generator<number, ErrorCurve> {
   const outputs = outputLayers(network);
   const start = Math.max(
     ...outputs.flatMap((index) =>
-      network.layers[index]!.directions.map((_, d) =>
-        largest(startErrors(network, bounds, index, d).subarray(0, network.layers[index]!.hiddenSize)),
-      ),
+      network.layers[index]!.directions.map(({ initialState }, d) => {
+        const state = new ErrorState(bounds[index]!.directions[d]!, contractions[index]?.[d] ?? [], initialState);
+        return largest(state.error.subarray(0, network.layers[index]!.hiddenSize));
+      }),
     ),
   );
   const k: number[] = [0];
@@ -97,14 +172,14 @@ export function* errorCurve(
       ),
     );
   if (oneWindowSuffices(network)) {
-    const errors = yield* windowErrors(network, bounds, maxLength);
+    const errors = yield* windowErrors(network, bounds, contractions, maxLength);
     for (let length = 1; length <= maxLength; length++) {
       k.push(length);
       bound.push(at(errors, (reverse) => (reverse ? maxLength - length : length - 1)));
     }
   } else {
     for (const length of sparseLengths(maxLength).slice(1)) {
-      const run = windowErrors(network, bounds, 2 * length - 1);
+      const run = windowErrors(network, bounds, contractions, 2 * length - 1);
       let next = run.next();
       while (!next.done) next = run.next();
       k.push(length);

@@ -16,8 +16,31 @@ import {
   type Box,
 } from './interval.js';
 import { logisticMix, logisticSum } from './jointMaxima.js';
-import { boundedGate, gateRange, grownBox, preActivationChange, reachableBox, upperProduct } from './reachable.js';
+import {
+  boundedGate,
+  gateRange,
+  preActivationChange,
+  reachableBox,
+  unbounded,
+  upperProduct,
+  type GateRange,
+} from './reachable.js';
 import { up } from './rounding.js';
+
+/** Suprema over every gate value and state that can occur, per unit. */
+export interface GruRanges {
+  readonly kind: 'gru';
+  /** Logistic gates, whose slopes are functions of their values. */
+  readonly logistic: boolean;
+  readonly update: GateRange;
+  readonly reset: GateRange;
+  /** sup of the candidate's slope. */
+  readonly slope: Float64Array;
+  /** sup |h − n|. */
+  readonly distance: Float64Array;
+  /** What the reset gate multiplies: sup |R_h h + R_bh| with linear_before_reset, sup |h| without. */
+  readonly gated: Float64Array;
+}
 
 /**
  * GRU: h′ = z h + (1−z) n. With a_z, a_r the changes of the gates' pre-activations, S = sup n′ and n's own change
@@ -53,11 +76,10 @@ export function boundGru(cell: GruCell, input: Box, initial: Box): CellBounds {
   };
 
   const [low, high] = activationRange(cell.candidate.activation, -cell.clip, cell.clip).value;
-  const start = Number.isFinite(low) && Number.isFinite(high) ? box(n, low, high) : grownBox(initial, image);
+  const start = Number.isFinite(low) && Number.isFinite(high) ? box(n, low, high) : unbounded(n);
   const state = reachableBox(initial, start, image);
   const { z, r, recurrent, value, slope } = ranges(state);
-  const recurrentSize = magnitude(recurrent);
-  const hiddenSize = magnitude(state);
+  const gatedSize = magnitude(cell.linearBeforeReset ? recurrent : state);
   const distance = state.upper.map((v, j) => Math.max(v - value.lower[j]!, value.upper[j]! - state.lower[j]!));
   const logistic = cell.update.activation.name === 'Sigmoid' && cell.reset.activation.name === 'Sigmoid';
 
@@ -81,9 +103,9 @@ export function boundGru(cell: GruCell, input: Box, initial: Box): CellBounds {
     const ar = preActivationChange(reset, dh, dx);
     let inner: Float64Array;
     if (cell.linearBeforeReset) {
-      inner = upperProduct(candidate.absRecurrent, dh).map((v, j) => resetChange(j, v, recurrentSize[j]!, ar[j]!));
+      inner = upperProduct(candidate.absRecurrent, dh).map((v, j) => resetChange(j, v, gatedSize[j]!, ar[j]!));
     } else {
-      const gated = dh.map((v, j) => resetChange(j, v, hiddenSize[j]!, ar[j]!));
+      const gated = dh.map((v, j) => resetChange(j, v, gatedSize[j]!, ar[j]!));
       inner = upperProduct(candidate.absRecurrent, gated);
     }
     if (dx) upperProduct(candidate.absInput, dx, inner);
@@ -91,7 +113,9 @@ export function boundGru(cell: GruCell, input: Box, initial: Box): CellBounds {
   };
   return {
     state,
+    image,
     compare,
+    ranges: { kind: 'gru', logistic, update: z, reset: r, slope, distance, gated: gatedSize },
     gates: new Map([
       ['update', z.value],
       ['reset', r.value],

@@ -50,37 +50,69 @@ function above(value: number, scale: number): number {
   return value + scale * functionError + Number.MIN_VALUE;
 }
 
-/** Range of M v + offset for v in the box; the sum of absolute values that bounds the rounding is formed along the way. */
+/** Range of M v + offset for v in the box, with the rounding bounded by the sum of absolute values that is formed along the way. */
 export function imageOf(m: Matrix, v: Box, offset?: Box): Box {
-  const { rows, cols, data } = m;
+  const image = isFinite(v) ? finiteImage(m, v) : infiniteImage(m, v);
+  const slack = 2 * gamma(m.cols + 4);
+  const lower = new Float64Array(m.rows);
+  const upper = new Float64Array(m.rows);
+  for (let r = 0; r < m.rows; r++) {
+    const oLow = offset?.lower[r] ?? 0;
+    const oHigh = offset?.upper[r] ?? 0;
+    const error = (image.size[r]! + Math.max(Math.abs(oLow), Math.abs(oHigh))) * slack;
+    lower[r] = image.lower[r]! + oLow - error;
+    upper[r] = image.upper[r]! + oHigh + error;
+  }
+  return { lower, upper };
+}
+
+/** A box before its rounding was paid for, and the sum of absolute values that the rounding is relative to. */
+interface RoundedImage extends Box {
+  readonly size: Float64Array;
+}
+
+/** Centre and radius: M c ± |M| r, without a branch on the weights' signs, which nothing could predict. */
+function finiteImage({ rows, cols, data }: Matrix, v: Box): RoundedImage {
+  const centre = v.lower.map((low, i) => low / 2 + v.upper[i]! / 2);
+  const radius = centre.map((c, i) => Math.max(v.upper[i]! - c, c - v.lower[i]!) * (1 + 2 ** -51));
+  const largest = centre.map((c, i) => Math.abs(c) + radius[i]!);
   const lower = new Float64Array(rows);
   const upper = new Float64Array(rows);
-  const slack = 2 * gamma(cols + 2);
+  const size = new Float64Array(rows);
+  const row = (r: number) => {
+    let [middle, spread, sum] = [0, 0, 0];
+    for (let c = 0, p = r * cols; c < cols; c++, p++) {
+      const w = data[p]!;
+      const absolute = Math.abs(w);
+      middle += w * centre[c]!;
+      spread += absolute * radius[c]!;
+      sum += absolute * largest[c]!;
+    }
+    lower[r] = middle - spread;
+    upper[r] = middle + spread;
+    size[r] = sum;
+  };
+  for (let r = 0; r < rows; r++) row(r);
+  return { lower, upper, size };
+}
+
+function infiniteImage({ rows, cols, data }: Matrix, v: Box): RoundedImage {
+  const lower = new Float64Array(rows);
+  const upper = new Float64Array(rows);
+  const size = new Float64Array(rows);
   for (let r = 0, p = 0; r < rows; r++) {
-    let low = 0;
-    let high = 0;
-    let size = 0;
     for (let c = 0; c < cols; c++, p++) {
       const w = data[p]!;
+      // Skipped zeros keep 0 · ∞ out of the sums.
       if (w === 0) continue;
       const a = w * v.lower[c]!;
       const b = w * v.upper[c]!;
-      if (w > 0) {
-        low += a;
-        high += b;
-      } else {
-        low += b;
-        high += a;
-      }
-      size += Math.max(Math.abs(a), Math.abs(b));
+      lower[r] = lower[r]! + Math.min(a, b);
+      upper[r] = upper[r]! + Math.max(a, b);
+      size[r] = size[r]! + Math.max(Math.abs(a), Math.abs(b));
     }
-    const oLow = offset?.lower[r] ?? 0;
-    const oHigh = offset?.upper[r] ?? 0;
-    const error = (size + Math.max(Math.abs(oLow), Math.abs(oHigh))) * slack;
-    lower[r] = low + oLow - error;
-    upper[r] = high + oHigh + error;
   }
-  return { lower, upper };
+  return { lower, upper, size };
 }
 
 export function sumOf(a: Box, b: Box): Box {
@@ -97,12 +129,13 @@ export function productOf(a: Box, b: Box): Box {
   const lower = new Float64Array(a.lower.length);
   const upper = new Float64Array(a.lower.length);
   for (let i = 0; i < lower.length; i++) {
-    // 0 · ∞ is 0 here: the factor is exactly zero.
-    const candidates = [a.lower[i]!, a.upper[i]!].flatMap((x) =>
-      [b.lower[i]!, b.upper[i]!].map((y) => (x === 0 || y === 0 ? 0 : x * y)),
-    );
-    const low = Math.min(...candidates);
-    const high = Math.max(...candidates);
+    // An exactly zero factor times an infinite bound is 0.
+    const ll = times(a.lower[i]!, b.lower[i]!);
+    const lu = times(a.lower[i]!, b.upper[i]!);
+    const ul = times(a.upper[i]!, b.lower[i]!);
+    const uu = times(a.upper[i]!, b.upper[i]!);
+    const low = Math.min(ll, lu, ul, uu);
+    const high = Math.max(ll, lu, ul, uu);
     lower[i] = down(low, Math.abs(low));
     upper[i] = above(high, Math.abs(high));
   }

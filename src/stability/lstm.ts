@@ -14,8 +14,25 @@ import {
   type Box,
 } from './interval.js';
 import { logisticMix, logisticSum, logisticTanhProduct } from './jointMaxima.js';
-import { boundedGate, gateRange, preActivationChange, reachableBox, unbounded, widened } from './reachable.js';
+import { boundedGate, gateRange, preActivationChange, reachableBox, unbounded, widened, type GateRange } from './reachable.js';
 import { up } from './rounding.js';
+
+/** Suprema over every gate value and state that can occur, per unit. */
+export interface LstmRanges {
+  readonly kind: 'lstm';
+  /** Logistic gates and tanh elsewhere, whose slopes are functions of their values. */
+  readonly standard: boolean;
+  readonly input: GateRange;
+  readonly output: GateRange;
+  readonly forget: GateRange;
+  readonly candidate: GateRange;
+  /** sup |c|. */
+  readonly cellSize: Float64Array;
+  /** sup |g − c|. */
+  readonly distance: Float64Array;
+  /** Value and slope of the cell's output activation. */
+  readonly squashed: GateRange;
+}
 
 /**
  * LSTM: c′ = f c + i g, h′ = o · tanh(c′). With a_g = |R_g||Δh| + |W_g||Δx| (+ |P_g||Δc| with peepholes), the mean value
@@ -59,8 +76,7 @@ export function boundLstm(cell: LstmCell, input: Box, initial: Box): CellBounds 
   const r = ranges(state);
   const cellSize = magnitude(r.c);
   const candidateSize = magnitude(r.g.value);
-  const tanh = activated(cell.outputActivation, r.nextC);
-  const outputSlope = slopeBound(cell.outputActivation, r.nextC);
+  const squashed = { value: activated(cell.outputActivation, r.nextC), slope: slopeBound(cell.outputActivation, r.nextC) };
   const logistic = [cell.input, cell.output, cell.forget].every((g) => g.activation.name === 'Sigmoid');
   const standard = logistic && cell.candidate.activation.name === 'Tanh' && cell.outputActivation.name === 'Tanh';
   const distance = r.c.upper.map((v, j) => Math.max(v - r.g.value.lower[j]!, r.g.value.upper[j]! - r.c.lower[j]!));
@@ -108,14 +124,26 @@ export function boundLstm(cell: LstmCell, input: Box, initial: Box): CellBounds 
   };
   const hiddenChange = (j: number, tc: number, ao: number): number => {
     const [oLow, oHigh] = [r.o.value.lower[j]!, r.o.value.upper[j]!];
-    const [tLow, tHigh] = magnitudeRange(tanh, j);
+    const [tLow, tHigh] = magnitudeRange(squashed.value, j);
     if (standard) return logisticTanhProduct(oLow, oHigh, tLow, tHigh, tc, ao);
-    return times(Math.max(Math.abs(oLow), Math.abs(oHigh)) * outputSlope[j]!, tc) + times(times(tHigh, r.o.slope[j]!), ao);
+    return times(Math.max(Math.abs(oLow), Math.abs(oHigh)) * squashed.slope[j]!, tc) + times(times(tHigh, r.o.slope[j]!), ao);
   };
 
   return {
     state,
+    image,
     compare,
+    ranges: {
+      kind: 'lstm',
+      standard,
+      input: r.i,
+      output: r.o,
+      forget: r.f,
+      candidate: r.g,
+      cellSize,
+      distance,
+      squashed,
+    },
     gates: new Map([
       ['input', r.i.value],
       ['output', r.o.value],
@@ -133,7 +161,8 @@ function joined(h: Box, c: Box): Box {
   return { lower: Float64Array.of(...h.lower, ...c.lower), upper: Float64Array.of(...h.upper, ...c.upper) };
 }
 
-function magnitudeRange(b: Box, j: number): [number, number] {
+/** Smallest and largest magnitude of element j. */
+export function magnitudeRange(b: Box, j: number): [number, number] {
   const [low, high] = [b.lower[j]!, b.upper[j]!];
   return [low > 0 ? low : high < 0 ? -high : 0, Math.max(Math.abs(low), Math.abs(high))];
 }

@@ -24,7 +24,8 @@ export interface InputRange {
 /** Range of the inputs and of unknown initial states where neither the user nor the graph says one. */
 export const defaultInputRange: InputRange = { lower: -1, upper: 1 };
 
-function initialBox(layer: RecurrentLayer, direction: number, range: InputRange): Box {
+/** The states in which a direction can start. */
+export function initialBox(layer: RecurrentLayer, direction: number, range: InputRange): Box {
   const { cell, initialState } = layer.directions[direction]!;
   return initialState === 'input' ? box(stateSize(cell), range.lower, range.upper) : pointBox(initialState);
 }

@@ -6,7 +6,7 @@ import { step } from '../../src/network/forward.js';
 import { matrix, type Matrix } from '../../src/network/matrix.js';
 import { activationRange, imageOf, mixtureOf, productOf, sumOf, type Box } from '../../src/stability/interval.js';
 import { logisticMix, logisticSum, logisticTanhProduct } from '../../src/stability/jointMaxima.js';
-import { millerHardtRnn } from '../../src/stability/millerHardt.js';
+import { millerHardtRnn } from '../../src/stability/certificates/millerHardt.js';
 import { spectralNormBound } from '../../src/stability/spectralNorm.js';
 import { randomRnn } from '../support/cells.js';
 import { Random } from '../support/random.js';

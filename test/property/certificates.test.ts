@@ -3,7 +3,7 @@ import { activation, activationNames } from '../../src/network/activation.js';
 import { stateSize, type Cell, type Gate } from '../../src/network/cell.js';
 import { matrix } from '../../src/network/matrix.js';
 import { boundCell } from '../../src/stability/cellBounds.js';
-import { perronNorm } from '../../src/stability/comparison.js';
+import { perronNorm } from '../../src/stability/certificates/comparison.js';
 import { isFinite, pointBox, type Box } from '../../src/stability/interval.js';
 import { attackBox, attackComparison, attackContraction, type Claim } from '../support/certificateChecks.js';
 import {

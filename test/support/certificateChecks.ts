@@ -1,7 +1,7 @@
 import type { Cell } from '../../src/network/cell.js';
 import { step } from '../../src/network/forward.js';
 import type { CellBounds } from '../../src/stability/cellBounds.js';
-import type { WeightedNorm } from '../../src/stability/comparison.js';
+import type { WeightedNorm } from '../../src/stability/certificates/comparison.js';
 import type { Box } from '../../src/stability/interval.js';
 import { largestSum } from './cells.js';
 import type { Random } from './random.js';

@@ -1,4 +1,8 @@
-import type { LayerBounds } from './networkBounds.js';
+import type { CellBounds } from '../cellBounds.js';
+import type { LayerBounds } from '../networkBounds.js';
+import { contractionCertificate, weightedMaxNorm, type CellCertificate } from './certificate.js';
+
+export const comparisonName = 'comparison-operator';
 
 /** λ of a comparison operator in a weighted max-norm, with the weights that prove it. */
 export interface WeightedNorm {
@@ -32,7 +36,7 @@ export function perronNorm(operator: (d: Float64Array) => Float64Array, size: nu
     // The average with the old weights damps cycles of period two; the floor keeps every weight positive.
     const next = image.map((v, j) => Math.max((v / largest + weights[j]!) / 2, smallestWeight));
     const lambda = lambdaInWeights(operator, next);
-    const settled = Math.abs(best.lambda - lambda) < 1e-7 * best.lambda && i > 8;
+    const settled = Math.abs(best.lambda - lambda) < 1e-5 * best.lambda && i > 4;
     if (lambda < best.lambda) best = { lambda, weights: next };
     weights = next;
     if (settled) break;
@@ -56,4 +60,10 @@ export function stackLambda(layers: readonly LayerBounds[], lambdas: readonly nu
     return layer.directions.every((d) => d.compare(new Float64Array(d.state.lower.length), input).every(Number.isFinite));
   });
   return finite ? worst * (1 + 1e-6) : Infinity;
+}
+
+/** The comparison operator (../cellBounds.ts) in its best weighted max-norm. */
+export function comparisonCertificate({ compare, state }: CellBounds): CellCertificate {
+  const { lambda, weights } = perronNorm((d) => compare(d, null), state.lower.length);
+  return contractionCertificate(comparisonName, 'weighted max-norm', lambda, weightedMaxNorm(weights));
 }
