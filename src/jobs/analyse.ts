@@ -1,12 +1,13 @@
 import type { RecurrentLayer, RecurrentNetwork } from '../network/network.js';
 import { directionName } from '../network/network.js';
 import type { Certificate, LayerReport } from '../report/report.js';
+import type { CellBounds } from '../stability/cellBounds.js';
 import type { CellCertificate, Contraction } from '../stability/certificates/certificate.js';
 import { comparisonName, stackLambda } from '../stability/certificates/comparison.js';
 import { certificatesOf } from '../stability/certificates/family.js';
 import { errorCurve, lengthOf, type ErrorCurve } from '../stability/errorCurve.js';
 import { jacobianLowerBound } from '../stability/lowerBound.js';
-import { boundNetwork, initialBox, type InputRange, type LayerBounds } from '../stability/networkBounds.js';
+import { boundLayer, outputBox, type InputRange, type LayerBounds } from '../stability/networkBounds.js';
 import type { Progress } from './jobs.js';
 
 /** Everything that is proven about a network for one input range. */
@@ -30,36 +31,24 @@ interface Judged extends CellCertificate {
   readonly length: number | null;
 }
 
-/** Certificates of one direction of a layer, each with the length that it certifies alone. */
+/** Certificates of one direction of a layer, each with the length that it certifies alone, and the bounds that they hold for. */
 function* certify(
   layer: RecurrentLayer,
   d: number,
-  bounds: LayerBounds,
-  range: InputRange,
+  layerBounds: LayerBounds,
   options: AnalysisOptions,
-): Generator<void, Judged[]> {
+): Generator<unknown, { bounds: CellBounds; judged: Judged[] }> {
   const { cell, initialState } = layer.directions[d]!;
-  const cellBounds = bounds.directions[d]!;
-  const certificates = yield* certificatesOf(cell, cellBounds, bounds.input, initialBox(layer, d, range));
+  const { bounds, certificates } = yield* certificatesOf(cell, layerBounds.directions[d]!, layerBounds.input, initialState);
   const judged: Judged[] = [];
   for (const certificate of certificates) {
     const { contraction, report } = certificate;
-    let length: number | null = null;
-    if (contraction) {
-      // The comparison operator bounds every element, which is never worse than its λ.
-      const alone = report.name === comparisonName ? null : contraction;
-      const run = lengthOf(cellBounds, alone, initialState, layer.hiddenSize, options);
-      for (let next = run.next(); ; next = run.next()) {
-        if (next.done) {
-          length = next.value;
-          break;
-        }
-        yield;
-      }
-    }
+    // The comparison operator bounds every element, which is never worse than its λ.
+    const alone = report.name === comparisonName ? null : contraction;
+    const length = contraction && (yield* lengthOf(bounds, alone, initialState, layer.hiddenSize, options));
     judged.push({ ...certificate, length });
   }
-  return judged;
+  return { bounds, judged };
 }
 
 const largestOrNull = (values: readonly (number | null)[]): number | null =>
@@ -127,17 +116,19 @@ export async function analyse(
   const contractions: Contraction[][][] = [];
   const steps = network.layers.reduce((sum, layer) => sum + layer.directions.length, 0);
   let done = 0;
-  for (const layerBounds of boundNetwork(network, range)) {
-    const layer = network.layers[bounds.length]!;
-    const at = () => progress(`Certifying ${layer.name}`, (0.7 * done) / steps);
-    await at();
-    bounds.push(layerBounds);
-    const judged: Judged[][] = [];
+  for (const layer of network.layers) {
+    const report = () => progress(`Certifying ${layer.name}`, (0.7 * done) / steps);
+    await report();
+    const box = boundLayer(layer, bounds, range);
+    const certified = [];
     for (const d of layer.directions.keys()) {
-      judged.push(await drive(certify(layer, d, layerBounds, range, options), at));
+      certified.push(await drive(certify(layer, d, box, options), report));
       done++;
     }
-    const lower = layer.directions.map(({ cell }) => jacobianLowerBound(cell, layerBounds.input));
+    const directions = certified.map((d) => d.bounds);
+    bounds.push({ ...box, directions, output: outputBox(layer, directions) });
+    const lower = layer.directions.map(({ cell }) => jacobianLowerBound(cell, box.input));
+    const judged = certified.map((d) => d.judged);
     reports.push(layerReport(layer, judged, largestOrNull(lower)));
     contractions.push(judged.map((d) => d.flatMap((c) => c.contraction ?? [])));
   }

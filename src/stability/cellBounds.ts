@@ -2,6 +2,8 @@ import type { Cell } from '../network/cell.js';
 import { boundGru, type GruRanges } from './gru.js';
 import type { Box } from './interval.js';
 import { boundLstm, type LstmRanges } from './lstm.js';
+import type { Ellipsoid } from './certificates/ellipsoid.js';
+import type { Enclosure } from './reachable.js';
 import { boundRnn, type RnnRanges } from './rnn.js';
 
 export type CellRanges = RnnRanges | LstmRanges | GruRanges;
@@ -10,6 +12,8 @@ export type CellRanges = RnnRanges | LstmRanges | GruRanges;
 export interface CellBounds {
   /** Every reachable state lies in it; entries are infinite where no bound was found. Size [H], or [2H] (h, c) for an LSTM. */
   readonly state: Box;
+  /** An ellipsoid that holds every reachable state too: what is claimed about states need hold only where both meet. */
+  readonly within?: Ellipsoid;
   /**
    * The comparison operator T: for any two reachable states and inputs, |s₁′ − s₂′| ≤ T(|s₁ − s₂|, |x₁ − x₂|) elementwise.
    * Monotone and positively homogeneous.
@@ -27,14 +31,15 @@ export interface CellBounds {
 /**
  * @param input box of the inputs [I]
  * @param initial box of the states before the first step
+ * @param within a set that is known to hold all reachable states
  */
-export function boundCell(cell: Cell, input: Box, initial: Box): CellBounds {
+export function boundCell(cell: Cell, input: Box, initial: Box, within: Enclosure | null = null): CellBounds {
   switch (cell.kind) {
     case 'rnn':
-      return boundRnn(cell, input, initial);
+      return boundRnn(cell, input, initial, within);
     case 'lstm':
-      return boundLstm(cell, input, initial);
+      return boundLstm(cell, input, initial, within);
     case 'gru':
-      return boundGru(cell, input, initial);
+      return boundGru(cell, input, initial, within);
   }
 }

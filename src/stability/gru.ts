@@ -23,6 +23,7 @@ import {
   reachableBox,
   unbounded,
   upperProduct,
+  type Enclosure,
   type GateRange,
 } from './reachable.js';
 import { up } from './rounding.js';
@@ -48,19 +49,24 @@ export interface GruRanges {
  *   linear_before_reset = 0:  N = S · ( |W_h||Δx| + |R_h| sup_r [r |Δh| + H r(1−r) a_r] ),   H = sup |h|
  * the mean value theorem gives |Δh′| ≤ sup_z [z |Δh| + (1−z) N + |h − n| z(1−z) a_z], all at one point of the segment.
  */
-export function boundGru(cell: GruCell, input: Box, initial: Box): CellBounds {
+export function boundGru(cell: GruCell, input: Box, initial: Box, within: Enclosure | null): CellBounds {
   const n = cell.hiddenSize;
-  const update = boundedGate(cell.update, input);
-  const reset = boundedGate(cell.reset, input);
-  const candidate = boundedGate(cell.candidate, input);
+  const update = boundedGate(cell.update, input, within);
+  const reset = boundedGate(cell.reset, input, within);
+  const candidate = boundedGate(cell.candidate, input, within);
 
   const ranges = (h: Box) => {
     const z = gateRange(update, h, cell.clip);
     const r = gateRange(reset, h, cell.clip);
-    const recurrent = imageOf(cell.candidate.recurrent, h, pointBox(cell.recurrentBias));
+    const bias = pointBox(cell.recurrentBias);
+    const recurrent = candidate.recurrentShare
+      ? sumOf(candidate.recurrentShare, bias)
+      : imageOf(cell.candidate.recurrent, h, bias);
     const share = cell.linearBeforeReset
       ? sumOf(candidate.inputShare, productOf(r.value, recurrent))
-      : imageOf(cell.candidate.recurrent, productOf(r.value, h), candidate.inputShare);
+      : within
+        ? sumOf(candidate.inputShare, within.share(cell.candidate.recurrent, r.value))
+        : imageOf(cell.candidate.recurrent, productOf(r.value, h), candidate.inputShare);
     const pre = clipped(share, cell.clip);
     return {
       z,
@@ -77,7 +83,7 @@ export function boundGru(cell: GruCell, input: Box, initial: Box): CellBounds {
 
   const [low, high] = activationRange(cell.candidate.activation, -cell.clip, cell.clip).value;
   const start = Number.isFinite(low) && Number.isFinite(high) ? box(n, low, high) : unbounded(n);
-  const state = reachableBox(initial, start, image);
+  const state = reachableBox(initial, () => start, image, within);
   const { z, r, recurrent, value, slope } = ranges(state);
   const gatedSize = magnitude(cell.linearBeforeReset ? recurrent : state);
   const distance = state.upper.map((v, j) => Math.max(v - value.lower[j]!, value.upper[j]! - state.lower[j]!));

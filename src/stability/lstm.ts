@@ -14,7 +14,16 @@ import {
   type Box,
 } from './interval.js';
 import { logisticMix, logisticSum, logisticTanhProduct } from './jointMaxima.js';
-import { boundedGate, gateRange, preActivationChange, reachableBox, unbounded, widened, type GateRange } from './reachable.js';
+import {
+  boundedGate,
+  gateRange,
+  preActivationChange,
+  reachableBox,
+  unbounded,
+  widened,
+  type Enclosure,
+  type GateRange,
+} from './reachable.js';
 import { up } from './rounding.js';
 
 /** Suprema over every gate value and state that can occur, per unit. */
@@ -41,13 +50,13 @@ export interface LstmRanges {
  *   |Δh′| ≤ sup_{o,τ} [o(1−τ²) |Δc′| + τ o(1−o) a_o],                                  τ = |tanh c′|.
  * Other activations than ONNX's defaults use the product of separate suprema.
  */
-export function boundLstm(cell: LstmCell, input: Box, initial: Box): CellBounds {
+export function boundLstm(cell: LstmCell, input: Box, initial: Box, within: Enclosure | null): CellBounds {
   const n = cell.hiddenSize;
   const gates = {
-    input: boundedGate(cell.input, input),
-    output: boundedGate(cell.output, input),
-    forget: boundedGate(cell.forget, input),
-    candidate: boundedGate(cell.candidate, input),
+    input: boundedGate(cell.input, input, within),
+    output: boundedGate(cell.output, input, within),
+    forget: boundedGate(cell.forget, input, within),
+    candidate: boundedGate(cell.candidate, input, within),
   };
   const peephole = (weights: Float64Array | undefined, c: Box): Box | undefined =>
     weights && productOf({ lower: weights, upper: weights }, c);
@@ -72,7 +81,7 @@ export function boundLstm(cell: LstmCell, input: Box, initial: Box): CellBounds 
     return joined(productOf(o.value, activated(cell.outputActivation, nextC)), nextC);
   };
 
-  const state = reachableBox(initial, candidateBox(cell, initial, ranges), image);
+  const state = reachableBox(initial, () => candidateBox(cell, initial, ranges), image, within);
   const r = ranges(state);
   const cellSize = magnitude(r.c);
   const candidateSize = magnitude(r.g.value);

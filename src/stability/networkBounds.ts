@@ -31,30 +31,29 @@ export function initialBox(layer: RecurrentLayer, direction: number, range: Inpu
 }
 
 /**
- * Reachable boxes and comparison operators of all layers, in order.
+ * Reachable boxes and comparison operators of one layer.
+ * @param below bounds of the layers before it
  * @param range of every source that has no range of its own
  */
-export function* boundNetwork(network: RecurrentNetwork, range: InputRange): Generator<LayerBounds, LayerBounds[]> {
-  const layers: LayerBounds[] = [];
-  for (const layer of network.layers) {
-    const source = (s: SourceSignal) => box(s.size, (s.range ?? range).lower, (s.range ?? range).upper);
-    const below = (index: number) => layers[index]!.output;
-    const boxOf = (s: Signal) => signalBox(s, source, below);
-    const input = boxOf(layer.input);
-    const directions = layer.directions.map(({ cell }, d) => boundCell(cell, input, initialBox(layer, d, range)));
-    const bounds: LayerBounds = {
-      input,
-      inputDeviation: signalDeviation(layer.input, boxOf),
-      directions,
-      output: {
-        lower: Float64Array.from(directions.flatMap((d) => [...d.state.lower.subarray(0, layer.hiddenSize)])),
-        upper: Float64Array.from(directions.flatMap((d) => [...d.state.upper.subarray(0, layer.hiddenSize)])),
-      },
-    };
-    layers.push(bounds);
-    yield bounds;
-  }
-  return layers;
+export function boundLayer(layer: RecurrentLayer, below: readonly LayerBounds[], range: InputRange): LayerBounds {
+  const source = (s: SourceSignal) => box(s.size, (s.range ?? range).lower, (s.range ?? range).upper);
+  const boxOf = (s: Signal) => signalBox(s, source, (index) => below[index]!.output);
+  const input = boxOf(layer.input);
+  const directions = layer.directions.map(({ cell }, d) => boundCell(cell, input, initialBox(layer, d, range)));
+  return { input, inputDeviation: signalDeviation(layer.input, boxOf), directions, output: outputBox(layer, directions) };
+}
+
+/** Box of h of all directions. */
+export function outputBox(layer: RecurrentLayer, directions: readonly CellBounds[]): Box {
+  return {
+    lower: Float64Array.from(directions.flatMap((d) => [...d.state.lower.subarray(0, layer.hiddenSize)])),
+    upper: Float64Array.from(directions.flatMap((d) => [...d.state.upper.subarray(0, layer.hiddenSize)])),
+  };
+}
+
+/** Bounds of all layers, in order. */
+export function boundNetwork(network: RecurrentNetwork, range: InputRange): LayerBounds[] {
+  return network.layers.reduce<LayerBounds[]>((below, layer) => [...below, boundLayer(layer, below, range)], []);
 }
 
 /** Sources that take the stated range: inputs of the graph, and tensors behind operators that are not understood. */

@@ -11,6 +11,7 @@ import {
   isFinite,
   pointBox,
   slopeBound,
+  sumOf,
   type Box,
 } from './interval.js';
 import { gamma } from './rounding.js';
@@ -32,11 +33,12 @@ const maxSteps = 60;
  * is tried first; where the growth does not settle, `candidate` is. Then the box shrinks: a state is either an initial state or the image
  * of a reachable one, so the image of a sound box, joined with the initial box, is sound again.
  * @param candidate an invariant box, possibly infinite in places
+ * @param within a set that is known to hold all of them, whose box then only shrinks
  */
-export function reachableBox(initial: Box, candidate: Box, image: (state: Box) => Box): Box {
-  let state = grownBox(initial, image);
+export function reachableBox(initial: Box, candidate: () => Box, image: (state: Box) => Box, within: Enclosure | null): Box {
+  let state = within ? within.state : grownBox(initial, image);
   if (!state) {
-    state = hull(candidate, initial);
+    state = hull(candidate(), initial);
     if (!contains(state, image(state))) return unbounded(state.lower.length);
   }
   for (let i = 0; i < maxSteps; i++) {
@@ -79,18 +81,28 @@ export function widened(b: Box, fraction: number): Box {
   return { lower: b.lower.map((v, i) => v - margin(i)), upper: b.upper.map((v, i) => v + margin(i)) };
 }
 
+/** A convex set that holds all reachable states, known from elsewhere: an ellipsoid says more about R h than any box does. */
+export interface Enclosure {
+  readonly state: Box;
+  /** Range of M (f ∘ h) over the set, f = 1 where no factors are given. */
+  share(matrix: Matrix, factors?: Box): Box;
+}
+
 /** A gate with the share of its input already summed: pre-activation = inputShare + R h (+ peephole · c). */
 export interface BoundedGate {
   readonly gate: Gate;
   readonly inputShare: Box;
+  /** Range of R h where the enclosure says it; else it follows from the box of h. */
+  readonly recurrentShare: Box | null;
   readonly absRecurrent: Matrix;
   readonly absInput: Matrix;
 }
 
-export function boundedGate(gate: Gate, input: Box): BoundedGate {
+export function boundedGate(gate: Gate, input: Box, within: Enclosure | null): BoundedGate {
   return {
     gate,
     inputShare: imageOf(gate.input, input, pointBox(gate.bias)),
+    recurrentShare: within && within.share(gate.recurrent),
     absRecurrent: absolute(gate.recurrent),
     absInput: absolute(gate.input),
   };
@@ -105,7 +117,7 @@ export interface GateRange {
 
 /** @param peephole added to the pre-activation */
 export function gateRange(g: BoundedGate, hidden: Box, clip: number, peephole?: Box): GateRange {
-  const raw = imageOf(g.gate.recurrent, hidden, g.inputShare);
+  const raw = g.recurrentShare ? sumOf(g.inputShare, g.recurrentShare) : imageOf(g.gate.recurrent, hidden, g.inputShare);
   const sum = peephole
     ? { lower: raw.lower.map((v, i) => v + peephole.lower[i]!), upper: raw.upper.map((v, i) => v + peephole.upper[i]!) }
     : raw;

@@ -3,7 +3,7 @@ import type { GruRanges } from '../gru.js';
 import { magnitude } from '../interval.js';
 import { up } from '../rounding.js';
 import { largestEigenvalueBound } from '../algebra/weightedGram.js';
-import { contractionCertificate, scaledEuclideanNorm, type CellCertificate } from './certificate.js';
+import type { BlockProblem, Scales } from './blockSearch.js';
 import { descend, type Slope } from './descent.js';
 import { logisticSquares, mixtureSquares, type LogisticMaximum } from './gateMaxima.js';
 import { SpectrumTracker } from './topSpectrum.js';
@@ -52,18 +52,20 @@ function resetSquares(r: GruRanges, j: number, first: number, second: number) {
   return { value: direct + gate, direct, gate };
 }
 
-/** What the two forms of the reset gate have in common: a point of logarithms, the λ that it certifies, and its proof. */
-interface Problem {
+/** What the two forms of the reset gate have each for themselves; the point is made of logarithms. */
+interface Form {
   readonly start: Float64Array;
+  /** Parameters of a unit; the first is log p. */
+  readonly parameters: number;
   slope(point: Float64Array): Slope | null;
-  /** λ² that is proven for the point, if `estimate` says that it is worth it. */
+  /** Estimate of λ² for the scales of the point. */
+  estimate(point: Float64Array): number;
+  /** λ² that is proven for them. */
   prove(point: Float64Array): Generator<number, number>;
-  /** Scales of the norm, after `prove`. */
-  readonly scale: Float64Array;
 }
 
 /** Multipliers N_0, N_z, N_h, N_r relative to p, after log p. */
-function resetAfter(cell: GruCell, r: GruRanges): Problem {
+function resetAfter(cell: GruCell, r: GruRanges): Form {
   const n = cell.hiddenSize;
   const count = 4;
   const parameters = 1 + count;
@@ -99,7 +101,7 @@ function resetAfter(cell: GruCell, r: GruRanges): Problem {
   };
   return {
     start: new Float64Array(n * parameters),
-    scale: tracker.gram.b,
+    parameters,
     slope(point) {
       if (!meet(point)) return null;
       const { value, rowShares, columnShares } = tracker.spectrum();
@@ -115,16 +117,16 @@ function resetAfter(cell: GruCell, r: GruRanges): Problem {
       }
       return { value, gradient };
     },
+    estimate: (point) => (meet(point) ? tracker.largest() : Infinity),
     *prove(point) {
       if (!meet(point)) return Infinity;
-      const estimate = tracker.largest(40);
-      return estimate < 1 ? yield* largestEigenvalueBound(tracker.gram, estimate) : estimate;
+      return yield* largestEigenvalueBound(tracker.gram, tracker.largest());
     },
   };
 }
 
 /** Multipliers N_0, N_z, N_n relative to p after log p; then log q and the multipliers A, B_r of w relative to q. */
-function resetBefore(cell: GruCell, r: GruRanges): Problem {
+function resetBefore(cell: GruCell, r: GruRanges): Form {
   const n = cell.hiddenSize;
   const parameters = 7;
   const outer: UnitCondition = { value: 0, fall: new Float64Array(3) };
@@ -175,7 +177,7 @@ function resetBefore(cell: GruCell, r: GruRanges): Problem {
   };
   return {
     start: new Float64Array(n * parameters),
-    scale: tracker.gram.b,
+    parameters,
     slope(point) {
       if (!meet(point)) return null;
       const between = middle.spectrum();
@@ -204,44 +206,61 @@ function resetBefore(cell: GruCell, r: GruRanges): Problem {
       }
       return { value, gradient };
     },
+    estimate(point) {
+      if (!meet(point)) return Infinity;
+      setInner(point, Math.sqrt(middle.largest()));
+      return tracker.largest();
+    },
     *prove(point) {
       if (!meet(point)) return Infinity;
-      const tau = up(Math.sqrt(yield* largestEigenvalueBound(middle.gram, middle.largest(40))), 64);
-      setInner(point, tau);
-      const estimate = tracker.largest(40);
-      return estimate < 1 ? yield* largestEigenvalueBound(tracker.gram, estimate) : estimate;
+      setInner(point, up(Math.sqrt(yield* largestEigenvalueBound(middle.gram, middle.largest())), 64));
+      return yield* largestEigenvalueBound(tracker.gram, tracker.largest());
     },
   };
 }
 
-const name = 'block-quadratic';
-const norm = 'scaled Euclidean norm of h';
+export class BlockGru implements BlockProblem {
+  private readonly form: Form;
+  readonly start: Float64Array;
+  readonly possible: boolean;
 
-/** @yields the fraction done */
-export function* blockGru(cell: GruCell, ranges: GruRanges): Generator<number, CellCertificate> {
-  const none = contractionCertificate(name, norm, Infinity, null);
-  const finite = [
-    ranges.slope,
-    ranges.distance,
-    ranges.gated,
-    ranges.update.slope,
-    ranges.reset.slope,
-    magnitude(ranges.update.value),
-  ];
-  if (!finite.every((v) => v.every(Number.isFinite)) || !magnitude(ranges.reset.value).every(Number.isFinite)) return none;
-  const problem = cell.linearBeforeReset ? resetAfter(cell, ranges) : resetBefore(cell, ranges);
-  const run = descend(
-    problem.start,
-    3 * cell.hiddenSize ** 2,
-    (point) => problem.slope(point) ?? { value: Infinity, gradient: new Float64Array(point.length) },
-  );
-  let next = run.next();
-  while (!next.done) {
-    yield 0.5 * next.value;
-    next = run.next();
+  constructor(
+    private readonly cell: GruCell,
+    r: GruRanges,
+  ) {
+    this.form = cell.linearBeforeReset ? resetAfter(cell, r) : resetBefore(cell, r);
+    this.start = this.form.start;
+    const sizes = [
+      r.slope,
+      r.distance,
+      r.gated,
+      r.update.slope,
+      r.reset.slope,
+      magnitude(r.update.value),
+      magnitude(r.reset.value),
+    ];
+    this.possible = sizes.every((v) => v.every(Number.isFinite));
   }
-  const square = yield* problem.prove(next.value);
-  // Forming the scales from logarithms rounds a few times.
-  const lambda = up(Math.sqrt(square), 256);
-  return contractionCertificate(name, norm, lambda, lambda < 1 ? scaledEuclideanNorm(problem.scale.slice()) : null);
+
+  *minimise(start: Float64Array, weights: number): Generator<number, Scales> {
+    const point = yield* descend(
+      start,
+      weights,
+      (at) => this.form.slope(at) ?? { value: Infinity, gradient: new Float64Array(at.length) },
+    );
+    return { point, lambda: this.lambdaOf(point) };
+  }
+
+  lambdaOf(point: Float64Array): number {
+    return Math.sqrt(this.form.estimate(point.slice()));
+  }
+
+  *prove(point: Float64Array): Generator<number, number> {
+    // Forming the scales from logarithms rounds a few times.
+    return up(Math.sqrt(yield* this.form.prove(point)), 256);
+  }
+
+  scaleOf(point: Float64Array): Float64Array {
+    return Float64Array.from({ length: this.cell.hiddenSize }, (_, j) => Math.exp(-point[j * this.form.parameters]! / 2));
+  }
 }

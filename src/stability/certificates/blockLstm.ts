@@ -2,7 +2,7 @@ import type { LstmCell } from '../../network/cell.js';
 import type { LstmRanges } from '../lstm.js';
 import { up } from '../rounding.js';
 import { largestEigenvalueBound } from '../algebra/weightedGram.js';
-import { contractionCertificate, scaledEuclideanNorm, type CellCertificate } from './certificate.js';
+import type { BlockProblem, Scales } from './blockSearch.js';
 import { descend } from './descent.js';
 import { evaluateLstmCondition, lstmGates, lstmUnits, newCondition, type LstmUnit } from './lstmCondition.js';
 import { SpectrumTracker } from './topSpectrum.js';
@@ -22,16 +22,17 @@ import { meetCondition } from './unitMultipliers.js';
  * of every gate and slope would be far larger. p and N are found by descent on their logarithms; the spectral norm is then proven.
  */
 
-/** Parameters of a unit: log p_h, log of the cell state's weight above its floor, log N of four gates; all but the first relative to p_h. */
+/** Parameters of a unit: log p_h, log p_c and log N of four gates, all but the first relative to p_h. */
 const parameters = 2 + lstmGates;
 
-class BlockLstm {
+export class BlockLstm implements BlockProblem {
   private readonly units: LstmUnit[];
   private readonly condition = newCondition();
   private readonly multipliers = new Float64Array(lstmGates);
   private readonly spectrum: SpectrumTracker;
   /** sup of ∂c′/∂c over all units: λ cannot be smaller. */
-  readonly smallestLambda: number;
+  private readonly smallestLambda: number;
+  readonly start: Float64Array;
 
   constructor(cell: LstmCell, ranges: LstmRanges) {
     this.units = lstmUnits(cell, ranges);
@@ -42,29 +43,30 @@ class BlockLstm {
       ...[cell.input, cell.candidate, cell.output].map((g) => g.recurrent),
     ];
     this.spectrum = new SpectrumTracker({ b: scale(), terms: matrices.map((matrix) => ({ matrix, a: scale() })) });
+    this.start = new Float64Array(this.units.length * parameters);
   }
 
-  start(): Float64Array {
-    // The cell state a little above the least weight that it needs, everything else alike.
-    return Float64Array.from({ length: this.units.length * parameters }, (_, i) => (i % parameters === 1 ? -1 : 0));
+  get possible(): boolean {
+    // Nothing contracts a cell state whose forget gate can be one.
+    return this.smallestLambda < 1 && this.units.every((u) => Number.isFinite(u.cell) && Number.isFinite(u.alpha + u.beta));
   }
 
-  /** What p_c must exceed for (1) to hold at all: α²F² / (λ² − F²), the limit of infinite multipliers. */
-  private floor({ alpha, forgetting }: LstmUnit, lambda: number): number {
-    return ((alpha * forgetting) ** 2 / (lambda * lambda - forgetting * forgetting)) * (1 + 1e-9);
-  }
-
-  private cellWeight(point: Float64Array, j: number, lambda: number): number {
-    return this.floor(this.units[j]!, lambda) + Math.exp(point[j * parameters + 1]!);
+  /** Raises p_c to where (1) can hold at λ: above α²F² / (λ² − F²), the limit of infinite multipliers. */
+  private liftCellWeights(point: Float64Array, lambda: number): void {
+    for (const [j, { alpha, forgetting }] of this.units.entries()) {
+      const floor = (alpha * forgetting) ** 2 / (lambda * lambda - forgetting * forgetting);
+      point[j * parameters + 1] = Math.max(point[j * parameters + 1]!, Math.log(1.05 * floor + 1e-12));
+    }
   }
 
   private evaluate(point: Float64Array, j: number, lambda: number, shift = 0): void {
     const { multipliers } = this;
-    for (let k = 0; k < lstmGates; k++) multipliers[k] = Math.exp(point[j * parameters + 2 + k]! + shift);
-    evaluateLstmCondition(this.units[j]!, this.cellWeight(point, j, lambda), lambda, multipliers, this.condition);
+    const at = j * parameters;
+    for (let k = 0; k < lstmGates; k++) multipliers[k] = Math.exp(point[at + 2 + k]! + shift);
+    evaluateLstmCondition(this.units[j]!, Math.exp(point[at + 1]!), lambda, multipliers, this.condition);
   }
 
-  /** Makes (1) hold at λ by moving the point, and sets the matrix of (2). */
+  /** Makes (1) hold at λ by moving the multipliers, and sets the matrix of (2); false where p_c is too small for that. */
   private meetConditions(point: Float64Array, lambda: number): boolean {
     const { b, terms } = this.spectrum.gram;
     for (let j = 0; j < this.units.length; j++) {
@@ -79,7 +81,8 @@ class BlockLstm {
   }
 
   /** log σ of condition (2) with its gradient along (1) = 1, and how fast log σ falls with log λ. */
-  slope(point: Float64Array, lambda: number): { sigma: number; gradient: Float64Array; stiffness: number } | null {
+  private slope(point: Float64Array, lambda: number): { sigma: number; gradient: Float64Array; stiffness: number } | null {
+    this.liftCellWeights(point, lambda);
     if (!this.meetConditions(point, lambda)) return null;
     const { value, rowShares, columnShares } = this.spectrum.spectrum();
     const gradient = new Float64Array(point.length);
@@ -94,69 +97,52 @@ class BlockLstm {
       // More weight for the cell state, or for one gate, is paid for by all multipliers of the unit together.
       gradient[at + 1] = (energy * cellSlope * Math.exp(point[at + 1]!)) / total;
       for (let k = 0; k < lstmGates; k++) gradient[at + 2 + k] = rowShares[k]![j]! - (energy * fall[k]!) / total;
-      const u = this.units[j]!;
-      const floorFall = (this.floor(u, lambda) * lambda * lambda) / (lambda * lambda - u.forgetting ** 2);
-      stiffness += (energy * (lambdaFall + cellSlope * floorFall)) / total;
+      stiffness += (energy * lambdaFall) / total;
     }
     return { sigma: Math.sqrt(value), gradient, stiffness: Math.max(0, stiffness) };
   }
 
+  *minimise(start: Float64Array, weights: number): Generator<number, Scales> {
+    const least = this.smallestLambda * (1 + 1e-6) + 1e-9;
+    let lambda = Math.max(0.9, Math.sqrt(least));
+    const point = yield* descend(start, weights, (at) => {
+      const slope = this.slope(at, lambda);
+      if (!slope) return { value: Infinity, gradient: new Float64Array(at.length) };
+      const { sigma, gradient, stiffness } = slope;
+      // The scales certify the larger of both; a Newton step leads to the λ where they are equal.
+      const value = Math.log(Math.max(sigma, lambda));
+      lambda = Math.max(lambda * (sigma / lambda) ** (1 / (1 + stiffness)), least);
+      return { value, gradient };
+    });
+    return { point, lambda: this.lambdaOf(point, lambda) };
+  }
+
   /** The λ, close from above, that equals σ(λ) for these scales: σ falls as λ grows, because N_c = λ² p_c grows. */
-  fixpoint(point: Float64Array, start: number): number {
-    let [low, high, lambda] = [this.smallestLambda, Infinity, start];
+  lambdaOf(point: Float64Array, guess: number): number {
+    let [low, high, lambda] = [this.smallestLambda, Infinity, guess];
     for (let i = 0; i < 30 && lambda < 16; i++) {
-      const sigma = this.meetConditions(Float64Array.from(point), lambda) ? Math.sqrt(this.spectrum.largest()) : Infinity;
-      if (sigma > lambda) low = lambda;
+      const sigma = this.meetConditions(point.slice(), lambda) ? Math.sqrt(this.spectrum.largest()) : Infinity;
+      if (sigma > lambda) low = Math.max(low, lambda);
       else high = lambda;
-      if (high < low * (1 + 1e-4)) return high;
-      const next = Math.sqrt(Math.min(sigma, 4 * lambda) * lambda) * (1 + 2e-5);
-      lambda = next > low && next < high ? next : high === Infinity ? low * 1.5 : (low + high) / 2;
+      if (high < low * (1 + 1e-3) || (high === lambda && sigma > lambda * (1 - 3e-4))) return high;
+      const next = Math.sqrt(Math.min(sigma, 4 * lambda) * lambda) * (1 + 1e-4);
+      lambda = next > low && next < high ? next : high === Infinity ? low * 1.3 : (low + high) / 2;
     }
     return high;
   }
 
-  /** A proven λ for these scales, with the scales of the norm that it holds in: h before c. */
-  *prove(point: Float64Array, lambda: number): Generator<number, { lambda: number; scale: Float64Array } | null> {
-    if (!this.meetConditions(point, lambda)) return null;
-    const { gram } = this.spectrum;
-    const sigma = up(Math.sqrt(yield* largestEigenvalueBound(gram, this.spectrum.largest())));
-    const n = this.units.length;
-    const scale = new Float64Array(2 * n);
-    for (let j = 0; j < n; j++) {
-      scale[j] = gram.b[j]!;
-      scale[n + j] = gram.b[j]! / Math.sqrt(this.cellWeight(point, j, lambda));
-    }
+  *prove(point: Float64Array, lambda: number): Generator<number, number> {
+    if (!this.meetConditions(point, lambda)) return Infinity;
+    const sigma = up(Math.sqrt(yield* largestEigenvalueBound(this.spectrum.gram, this.spectrum.largest())));
     // Forming the scales and the matrix of (2) from logarithms rounds a few times.
-    return { lambda: up(Math.max(lambda, sigma), 256), scale };
+    return up(Math.max(lambda, sigma), 256);
   }
-}
 
-const name = 'block-quadratic';
-const norm = 'scaled Euclidean norm of (h, c)';
-
-/** @yields the fraction done */
-export function* blockLstm(cell: LstmCell, ranges: LstmRanges): Generator<number, CellCertificate> {
-  const problem = new BlockLstm(cell, ranges);
-  // Nothing contracts a cell state whose forget gate can be one.
-  const { smallestLambda } = problem;
-  if (!(smallestLambda < 1) || !ranges.cellSize.every(Number.isFinite)) return contractionCertificate(name, norm, Infinity, null);
-  let lambda = Math.max(0.9, Math.sqrt(smallestLambda));
-  const run = descend(problem.start(), lstmGates * cell.hiddenSize ** 2, (point) => {
-    const slope = problem.slope(point, lambda);
-    if (!slope) return { value: Infinity, gradient: new Float64Array(point.length) };
-    const { sigma, gradient, stiffness } = slope;
-    // The scales certify the larger of both; a Newton step leads to the λ where they are equal.
-    const value = Math.log(Math.max(sigma, lambda));
-    lambda = Math.max(lambda * (sigma / lambda) ** (1 / (1 + stiffness)), smallestLambda * (1 + 1e-6) + 1e-9);
-    return { value, gradient };
-  });
-  let next = run.next();
-  while (!next.done) {
-    yield 0.5 * next.value;
-    next = run.next();
+  scaleOf(point: Float64Array): Float64Array {
+    const n = this.units.length;
+    return Float64Array.from({ length: 2 * n }, (_, i) => {
+      const at = (i % n) * parameters;
+      return Math.exp(-(point[at]! + (i < n ? 0 : point[at + 1]!)) / 2);
+    });
   }
-  const wanted = problem.fixpoint(next.value, lambda);
-  if (!(wanted < 1)) return contractionCertificate(name, norm, wanted, null);
-  const proven = yield* problem.prove(next.value, wanted);
-  return contractionCertificate(name, norm, proven?.lambda ?? Infinity, proven && scaledEuclideanNorm(proven.scale));
 }

@@ -1,8 +1,13 @@
 import type { Cell } from '../../network/cell.js';
 import type { CellBounds } from '../cellBounds.js';
 import type { Box } from '../interval.js';
-import { blockGru } from './blockGru.js';
-import { blockLstm } from './blockLstm.js';
+import type { GruRanges } from '../gru.js';
+import { pointBox } from '../interval.js';
+import type { LstmRanges } from '../lstm.js';
+import type { RnnRanges } from '../rnn.js';
+import { BlockGru } from './blockGru.js';
+import { BlockLstm } from './blockLstm.js';
+import { blockCertificate } from './blockSearch.js';
 import type { CellCertificate } from './certificate.js';
 import { comparisonCertificate } from './comparison.js';
 import { deltaIssGru, deltaIssLstm } from './deltaIss.js';
@@ -10,38 +15,42 @@ import { millerHardtLstm, millerHardtRnn } from './millerHardt.js';
 import { numericalRadius } from './numericalRadius.js';
 import { scaledNorm } from './scaledNorm.js';
 
-/**
- * Every certificate that applies to one direction of a layer: published conditions as baselines, then ours.
- * @param initial box of the states before the first step
- * @yields now and then, so that the caller can report progress and stop
- */
-export function* certificatesOf(cell: Cell, bounds: CellBounds, input: Box, initial: Box): Generator<void, CellCertificate[]> {
-  const { ranges } = bounds;
-  const found: (CellCertificate | null)[] = [];
-  // Each cell's ranges are of its own kind; the pairs are narrowed together.
-  if (cell.kind === 'rnn' && ranges.kind === 'rnn') {
-    found.push(yield* silently(millerHardtRnn(cell)));
-    found.push(comparisonCertificate(bounds));
-    found.push(yield* silently(scaledNorm(cell, ranges)));
-    found.push(yield* silently(numericalRadius(cell, ranges)));
-  } else if (cell.kind === 'lstm' && ranges.kind === 'lstm') {
-    found.push(millerHardtLstm(cell, input));
-    found.push(yield* silently(deltaIssLstm(cell, input, initial)));
-    found.push(comparisonCertificate(bounds));
-    found.push(yield* silently(blockLstm(cell, ranges)));
-  } else if (cell.kind === 'gru' && ranges.kind === 'gru') {
-    found.push(deltaIssGru(cell, input, initial));
-    found.push(comparisonCertificate(bounds));
-    found.push(yield* silently(blockGru(cell, ranges)));
-  }
-  return found.filter((c) => c !== null);
+/** The certificates of one direction, and the bounds that all of them hold for. */
+export interface Certified {
+  readonly bounds: CellBounds;
+  readonly certificates: CellCertificate[];
 }
 
-/** The fractions of one certificate say nothing about the family's; only the pauses matter. */
-function* silently<T>(run: Generator<number, T>): Generator<void, T> {
-  for (;;) {
-    const next = run.next();
-    if (next.done) return next.value;
-    yield;
+/**
+ * Every certificate that applies to one direction of a layer: published conditions as baselines, then ours. Where an invariant
+ * ellipsoid is found on the way, everything is bounded anew inside it.
+ * @param initial the state before the first step; `input` where the caller supplies any of the box
+ * @yields now and then, so that the caller can report progress and stop
+ */
+export function* certificatesOf(
+  cell: Cell,
+  bounds: CellBounds,
+  input: Box,
+  initial: Float64Array | 'input',
+): Generator<unknown, Certified> {
+  const start = initial === 'input' ? bounds.state : pointBox(initial);
+  switch (cell.kind) {
+    case 'rnn': {
+      const ranges = bounds.ranges as RnnRanges;
+      const published = yield* millerHardtRnn(cell);
+      const norm = yield* scaledNorm(cell, ranges);
+      const radius = yield* numericalRadius(cell, ranges);
+      return { bounds, certificates: [published, comparisonCertificate(bounds), norm, ...(radius ? [radius] : [])] };
+    }
+    case 'lstm': {
+      const published = [millerHardtLstm(cell, input), yield* deltaIssLstm(cell, input, start)].filter((c) => c !== null);
+      const block = yield* blockCertificate(cell, bounds, input, initial, (b) => new BlockLstm(cell, b.ranges as LstmRanges));
+      return { bounds: block.bounds, certificates: [...published, comparisonCertificate(block.bounds), block.certificate] };
+    }
+    case 'gru': {
+      const published = [deltaIssGru(cell, input, start)].filter((c) => c !== null);
+      const block = yield* blockCertificate(cell, bounds, input, initial, (b) => new BlockGru(cell, b.ranges as GruRanges));
+      return { bounds: block.bounds, certificates: [...published, comparisonCertificate(block.bounds), block.certificate] };
+    }
   }
 }
