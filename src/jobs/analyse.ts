@@ -43,9 +43,9 @@ function* certify(
   const judged: Judged[] = [];
   for (const certificate of certificates) {
     const { contraction, report } = certificate;
-    // The comparison operator bounds every element, which is never worse than its λ.
-    const alone = report.name === comparisonName ? null : contraction;
-    const length = contraction && (yield* lengthOf(bounds, alone, initialState, layer.hiddenSize, options));
+    // The comparison operator takes part in every length; its own needs nothing else.
+    const used = contraction && report.name !== comparisonName ? [contraction] : [];
+    const length = contraction && (yield* lengthOf(bounds, used, initialState, layer.hiddenSize, options));
     judged.push({ ...certificate, length });
   }
   return { bounds, judged };

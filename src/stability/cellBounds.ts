@@ -2,6 +2,7 @@ import type { Cell } from '../network/cell.js';
 import { boundGru, type GruRanges } from './gru.js';
 import type { Box } from './interval.js';
 import { boundLstm, type LstmRanges } from './lstm.js';
+import type { Metric } from './certificates/certificate.js';
 import type { Ellipsoid } from './certificates/ellipsoid.js';
 import type { Enclosure } from './reachable.js';
 import { boundRnn, type RnnRanges } from './rnn.js';
@@ -18,8 +19,14 @@ export interface CellBounds {
    * The comparison operator T: for any two reachable states and inputs, |s₁′ − s₂′| ≤ T(|s₁ − s₂|, |x₁ − x₂|) elementwise.
    * Monotone and positively homogeneous.
    * @param input differences of the input [I]; null for equal inputs
+   * @param limits of what the state's difference adds to each pre-activation, in the order of `recurrentNorms`
    */
-  compare(state: Float64Array, input: Float64Array | null): Float64Array;
+  compare(state: Float64Array, input: Float64Array | null, limits?: readonly Float64Array[]): Float64Array;
+  /**
+   * For each gate, how much a difference of the state of norm one changes its pre-activations at most, elementwise. For dense
+   * weights that is about √H times less than its elementwise bound tells.
+   */
+  recurrentNorms(metric: Metric): Float64Array[];
   /** Where one step takes the states of a box, outward rounded. */
   image(state: Box): Box;
   /** Suprema of the gates, their slopes and the states, from which the quadratic certificates are made. */

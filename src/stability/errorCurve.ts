@@ -24,6 +24,8 @@ export type Contractions = readonly (readonly (readonly Contraction[])[])[];
 class ErrorState {
   private readonly diameter: Float64Array;
   private sizes: number[];
+  /** What each contraction says about the gates' pre-activations, per unit of its norm. */
+  private readonly norms: Float64Array[][];
 
   /** @param start the state in which the truncated model starts; `input` where the caller supplies any of the box */
   constructor(
@@ -33,6 +35,7 @@ class ErrorState {
   ) {
     const { state } = bounds;
     this.diameter = width(state);
+    this.norms = contractions.map(({ metric }) => bounds.recurrentNorms(metric));
     this.error =
       start === 'input'
         ? this.diameter.slice()
@@ -59,9 +62,17 @@ class ErrorState {
     }
   }
 
+  /** The least change of each gate's pre-activations that any contraction leaves possible. */
+  private limits(): Float64Array[] | undefined {
+    return this.norms.reduce<Float64Array[] | undefined>((least, norms, i) => {
+      const scaled = norms.map((gate) => gate.map((v) => up(v * this.sizes[i]!)));
+      return least ? least.map((gate, g) => gate.map((v, j) => Math.min(v, scaled[g]![j]!))) : scaled;
+    }, undefined);
+  }
+
   /** One step under inputs that differ by at most `input`; null for equal inputs. */
   step(input: Float64Array | null): void {
-    const next = this.bounds.compare(this.error, input);
+    const next = this.bounds.compare(this.error, input, this.limits());
     // Both inputs at the same state first, then both states at the same input.
     const moved = input && this.contractions.length > 0 ? this.bounds.compare(new Float64Array(next.length), input) : null;
     this.sizes = this.contractions.map(({ lambda, metric }, i) =>
@@ -72,21 +83,15 @@ class ErrorState {
   }
 }
 
-/**
- * The smallest k at which one certificate alone brings a layer's own output within ε, all else equal; null beyond `maxLength`.
- * @param contraction null for the comparison operator, which bounds every element by itself
- */
+/** The smallest k at which the comparison operator and the contractions given bring a layer's own output within ε under equal inputs; null beyond `maxLength`. */
 export function* lengthOf(
   bounds: CellBounds,
-  contraction: Contraction | null,
+  contractions: readonly Contraction[],
   start: Float64Array | 'input',
   hiddenSize: number,
   { epsilon, maxLength }: { epsilon: number; maxLength: number },
 ): Generator<number, number | null> {
-  const blind: CellBounds = contraction
-    ? { ...bounds, compare: () => new Float64Array(bounds.state.lower.length).fill(Infinity) }
-    : bounds;
-  const state = new ErrorState(blind, contraction ? [contraction] : [], start);
+  const state = new ErrorState(bounds, contractions, start);
   for (let k = 0; k <= maxLength; k++) {
     if (largest(state.error.subarray(0, hiddenSize)) <= epsilon) return k;
     state.step(null);

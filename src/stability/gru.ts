@@ -1,5 +1,6 @@
 import type { GruCell } from '../network/cell.js';
 import type { CellBounds } from './cellBounds.js';
+import type { Metric } from './certificates/certificate.js';
 import {
   activated,
   activationRange,
@@ -104,22 +105,34 @@ export function boundGru(cell: GruCell, input: Box, initial: Box, within: Enclos
     );
   };
 
-  const compare = (dh: Float64Array, dx: Float64Array | null): Float64Array => {
-    const az = preActivationChange(update, dh, dx);
-    const ar = preActivationChange(reset, dh, dx);
+  const compare = (dh: Float64Array, dx: Float64Array | null, limits?: readonly Float64Array[]): Float64Array => {
+    const az = preActivationChange(update, dh, dx, limits?.[0]);
+    const ar = preActivationChange(reset, dh, dx, limits?.[1]);
+    const least = (sum: Float64Array) => (limits ? sum.map((v, j) => Math.min(v, limits[2]![j]!)) : sum);
     let inner: Float64Array;
     if (cell.linearBeforeReset) {
-      inner = upperProduct(candidate.absRecurrent, dh).map((v, j) => resetChange(j, v, gatedSize[j]!, ar[j]!));
+      const direct = least(upperProduct(candidate.absRecurrent, dh));
+      inner = direct.map((v, j) => resetChange(j, v, gatedSize[j]!, ar[j]!));
     } else {
       const gated = dh.map((v, j) => resetChange(j, v, gatedSize[j]!, ar[j]!));
-      inner = upperProduct(candidate.absRecurrent, gated);
+      inner = least(upperProduct(candidate.absRecurrent, gated));
     }
     if (dx) upperProduct(candidate.absInput, dx, inner);
     return inner.map((v, j) => up(updateChange(j, dh[j]!, up(times(slope[j]!, v)), az[j]!)));
   };
+  const recurrentNorms = (metric: Metric): Float64Array[] => {
+    const norms = [cell.update, cell.reset, cell.candidate].map((gate) => metric.rowNorms(gate.recurrent));
+    if (cell.linearBeforeReset) return norms;
+    // The candidate sees w = r Δh + H r′ a_r, whose norm is at most sup r + ‖H r′ a_r‖ for a difference of norm one.
+    const open = magnitude(r.value).reduce((a, b) => Math.max(a, b), 0);
+    const through = r.slope.map((slope, j) => up(times(times(gatedSize[j]!, slope), norms[1]![j]!)));
+    const size = up(open + metric.sizeOf(through));
+    return [norms[0]!, norms[1]!, norms[2]!.map((v) => up(v * size))];
+  };
   return {
     state,
     image,
+    recurrentNorms,
     compare,
     ranges: { kind: 'gru', logistic, update: z, reset: r, slope, distance, gated: gatedSize },
     gates: new Map([

@@ -90,13 +90,13 @@ export function boundLstm(cell: LstmCell, input: Box, initial: Box, within: Encl
   const standard = logistic && cell.candidate.activation.name === 'Tanh' && cell.outputActivation.name === 'Tanh';
   const distance = r.c.upper.map((v, j) => Math.max(v - r.g.value.lower[j]!, r.g.value.upper[j]! - r.c.lower[j]!));
 
-  const compare = (change: Float64Array, dx: Float64Array | null): Float64Array => {
+  const compare = (change: Float64Array, dx: Float64Array | null, limits?: readonly Float64Array[]): Float64Array => {
     const dh = change.subarray(0, n);
     const dc = change.subarray(n);
-    const ai = preActivationChange(gates.input, dh, dx);
-    const af = cell.coupled ? ai : preActivationChange(gates.forget, dh, dx);
-    const ag = preActivationChange(gates.candidate, dh, dx);
-    const ao = preActivationChange(gates.output, dh, dx);
+    const ai = preActivationChange(gates.input, dh, dx, limits?.[0]);
+    const af = cell.coupled ? ai : preActivationChange(gates.forget, dh, dx, limits?.[1]);
+    const ag = preActivationChange(gates.candidate, dh, dx, limits?.[2]);
+    const ao = preActivationChange(gates.output, dh, dx, limits?.[3]);
     const out = new Float64Array(2 * n);
     for (let j = 0; j < n; j++) {
       const p = cell.peephole;
@@ -142,6 +142,8 @@ export function boundLstm(cell: LstmCell, input: Box, initial: Box, within: Encl
     state,
     image,
     compare,
+    recurrentNorms: (metric) =>
+      [cell.input, cell.forget, cell.candidate, cell.output].map((gate) => metric.rowNorms(gate.recurrent)),
     ranges: {
       kind: 'lstm',
       standard,

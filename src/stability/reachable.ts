@@ -172,8 +172,17 @@ function upperProductOfInfinite({ rows, cols, data }: Matrix, v: Float64Array, i
   return into;
 }
 
-/** Bound of the change of a gate's pre-activation: |R| dh + |W| dx. */
-export function preActivationChange(g: BoundedGate, hidden: Float64Array, input: Float64Array | null): Float64Array {
+/**
+ * Bound of the change of a gate's pre-activation: |R| dh + |W| dx.
+ * @param limit of |R Δh|, where more is known than dh says
+ */
+export function preActivationChange(
+  g: BoundedGate,
+  hidden: Float64Array,
+  input: Float64Array | null,
+  limit?: Float64Array,
+): Float64Array {
   const out = upperProduct(g.absRecurrent, hidden);
+  if (limit) for (let j = 0; j < out.length; j++) out[j] = Math.min(out[j]!, limit[j]!);
   return input ? upperProduct(g.absInput, input, out) : out;
 }

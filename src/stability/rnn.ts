@@ -27,6 +27,8 @@ export function boundRnn(cell: RnnCell, input: Box, initial: Box, within: Enclos
     image,
     ranges: { kind: 'rnn', slope: range.slope, monotone },
     gates: new Map([['output', range.value]]),
-    compare: (hidden, change) => preActivationChange(gate, hidden, change).map((v, j) => (v === 0 ? 0 : up(v * range.slope[j]!))),
+    recurrentNorms: (metric) => [metric.rowNorms(cell.gate.recurrent)],
+    compare: (hidden, change, limits) =>
+      preActivationChange(gate, hidden, change, limits?.[0]).map((v, j) => (v === 0 ? 0 : up(v * range.slope[j]!))),
   };
 }

@@ -3,22 +3,19 @@ import { activation } from '../../src/network/activation.js';
 import { matrix } from '../../src/network/matrix.js';
 import type { RecurrentNetwork } from '../../src/network/network.js';
 import { measureCurve } from '../../src/measurement/measuredCurve.js';
-import { errorCurve, smallestLength, type ErrorCurve } from '../../src/stability/errorCurve.js';
+import { errorCurve, smallestLength, type Contractions, type ErrorCurve } from '../../src/stability/errorCurve.js';
 import { boundNetwork, type LayerBounds } from '../../src/stability/networkBounds.js';
-import { randomNetwork, randomSequences, type Directions } from '../support/networks.js';
+import { finished } from '../../bench/support/cells.js';
+import { certifyNetwork, randomNetwork, randomSequences, type Directions } from '../support/networks.js';
 import { Random } from '../support/random.js';
 
 /** The certified error curve is never below what truncation costs on any sequence of the stated range. */
 
-function finished<T>(run: Generator<unknown, T>): T {
-  for (;;) {
-    const next = run.next();
-    if (next.done) return next.value;
-  }
-}
-
 const range = { lower: -1, upper: 1.5 };
 const maxLength = 24;
+
+/** No contraction for any direction: the comparison operator alone. */
+const none = (network: RecurrentNetwork): Contractions => network.layers.map((layer) => layer.directions.map(() => []));
 
 /** Largest measured error relative to the bound, over all lengths; 0 where no bound was found. */
 function attackCurve(network: RecurrentNetwork, curve: ErrorCurve, random: Random): number {
@@ -45,17 +42,25 @@ describe.each<[string, number, Directions, number]>([
   it('is above every measured error', () => {
     let certified = 0;
     let useful = 0;
+    let helped = 0;
     for (let seed = 0; seed < networks; seed++) {
       const random = new Random(5000 + seed);
       const network = randomNetwork(layers, directions, random);
-      const curve = finished(errorCurve(network, finished(boundNetwork(network, range)), maxLength));
-      expect(attackCurve(network, curve, random), `${name}, seed ${seed}`).toBeLessThanOrEqual(1);
+      const plain = finished(errorCurve(network, boundNetwork(network, range), none(network), maxLength));
+      expect(attackCurve(network, plain, random), `${name}, seed ${seed}, comparison operator`).toBeLessThanOrEqual(1);
+      const { bounds, contractions } = certifyNetwork(network, range);
+      const curve = finished(errorCurve(network, bounds, contractions, maxLength));
+      expect(attackCurve(network, curve, random), `${name}, seed ${seed}, all certificates`).toBeLessThanOrEqual(1);
       if (!curve.bound) continue;
+      // What is known besides can only tighten the curve.
+      curve.bound.forEach((v, i) => expect(v).toBeLessThanOrEqual((plain.bound?.[i] ?? Infinity) * (1 + 1e-12)));
+      if (curve.bound.some((v, i) => v < (plain.bound?.[i] ?? Infinity) * 0.9)) helped++;
       certified++;
       if (curve.bound[curve.bound.length - 1]! < curve.bound[0]! / 4) useful++;
     }
     expect(certified).toBeGreaterThan(networks / 2);
     expect(useful).toBeGreaterThan(networks / 10);
+    expect(helped).toBeGreaterThan(networks / 10);
   });
 });
 
@@ -88,12 +93,17 @@ describe('a linear cell of one unit, whose error curve is known exactly', () => 
         ? { kind: 'source', size: 1, name: 'x', operator: null, range: null, recurrent: false }
         : { kind: 'layer', size: 1, layer: below },
   });
-  const bounded = (network: RecurrentNetwork) => finished(boundNetwork(network, range));
-  const curveOf = (network: RecurrentNetwork, bounds: readonly LayerBounds[]) => finished(errorCurve(network, bounds, maxLength));
+  const bounded = (network: RecurrentNetwork) => boundNetwork(network, range);
+  const curveOf = (network: RecurrentNetwork, bounds: readonly LayerBounds[], contractions = none(network)) =>
+    finished(errorCurve(network, bounds, contractions, maxLength));
 
-  it('is 0.8^k times the largest state', () => {
+  it.each([
+    ['from the comparison operator', false],
+    ['with all certificates', true],
+  ])('is 0.8^k times the largest state, %s', (_, all) => {
     const network = { layers: [linear(0.8, null)] };
-    const { k, bound } = curveOf(network, bounded(network));
+    const { bounds, contractions } = all ? certifyNetwork(network, range) : { bounds: bounded(network), contractions: none(network) };
+    const { k, bound } = curveOf(network, bounds, contractions);
     const largest = range.upper / (1 - 0.8);
     k.forEach((length, i) => {
       expect(bound![i]! / (largest * 0.8 ** length)).toBeGreaterThanOrEqual(1 - 1e-12);
@@ -114,6 +124,11 @@ describe('a linear cell of one unit, whose error curve is known exactly', () => 
     expect(attackCurve(two, curveOf(two, bounds), random)).toBeLessThanOrEqual(1);
     const forgetful = bounds.map((b) => ({ ...b, inputDeviation: null }));
     expect(attackCurve(two, curveOf(two, forgetful), random)).toBeGreaterThan(1);
+    const { bounds: certified, contractions } = certifyNetwork(two, range);
+    expect(attackCurve(two, curveOf(two, certified, contractions), random)).toBeLessThanOrEqual(1);
+    // The smallest of all bounds counts, so that one contraction that claims too much spoils the curve.
+    const shrunk = contractions.map((layer) => layer.map((d) => d.map((c) => ({ ...c, lambda: 0.95 * c.lambda }))));
+    expect(attackCurve(two, curveOf(two, certified, shrunk), random)).toBeGreaterThan(1);
   });
 
   it('a curve can rise from one length to the next, so that a bound speaks of its own length only', () => {

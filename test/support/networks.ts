@@ -4,6 +4,10 @@ import { matrix } from '../../src/network/matrix.js';
 import type { LayerDirection, RecurrentLayer, RecurrentNetwork } from '../../src/network/network.js';
 import type { Signal } from '../../src/network/signal.js';
 import type { SourceSequence } from '../../src/measurement/sequences.js';
+import type { Contraction } from '../../src/stability/certificates/certificate.js';
+import { certificatesOf } from '../../src/stability/certificates/family.js';
+import { boundLayer, outputBox, type InputRange, type LayerBounds } from '../../src/stability/networkBounds.js';
+import { finished } from '../../bench/support/cells.js';
 import { randomGru, randomLstm, randomRnn, shrunk, type CellShape } from './cells.js';
 import type { Random } from './random.js';
 
@@ -80,4 +84,23 @@ export function randomSequences(features: number, steps: number, lower: number, 
     sequences.push(new Map([['x', Array.from({ length: steps }, (_, t) => (t < turn ? before : after))]]));
   }
   return sequences;
+}
+
+/** Everything that is proven about every layer, from below. */
+export function certifyNetwork(
+  network: RecurrentNetwork,
+  range: InputRange,
+): { bounds: LayerBounds[]; contractions: Contraction[][][] } {
+  const bounds: LayerBounds[] = [];
+  const contractions: Contraction[][][] = [];
+  for (const layer of network.layers) {
+    const box = boundLayer(layer, bounds, range);
+    const certified = layer.directions.map(({ cell, initialState }, d) =>
+      finished(certificatesOf(cell, box.directions[d]!, box.input, initialState)),
+    );
+    const directions = certified.map((c) => c.bounds);
+    bounds.push({ ...box, directions, output: outputBox(layer, directions) });
+    contractions.push(certified.map((c) => c.certificates.flatMap(({ contraction }) => contraction ?? [])));
+  }
+  return { bounds, contractions };
 }

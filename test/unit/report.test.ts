@@ -32,7 +32,8 @@ const report: StabilityReport = {
       hiddenSize: 2,
       lambda: 0.5,
       lambdaLowerBound: 0.25,
-      certificates: [{ name: 'comparison-operator', norm: 'weighted max-norm', lambda: 0.5, holds: true }],
+      certificates: [{ name: 'comparison-operator', norm: 'weighted max-norm', lambda: 0.5, holds: true, length: 3 }],
+      certifiedBy: 'comparison-operator',
     },
   ],
   diagnostics: [

@@ -1,3 +1,4 @@
+import type { Matrix } from '../../network/matrix.js';
 import type { Certificate } from '../../report/report.js';
 import { up } from '../rounding.js';
 
@@ -9,6 +10,8 @@ export interface Metric {
   sizeOf(bound: Float64Array): number;
   /** |d_j| ≤ reach_j · ‖d‖ for every d. */
   readonly reach: Float64Array;
+  /** For each row of a matrix M [rows, H]: |(M d_h)_r| ≤ rowNorms_r · ‖d‖ for every d, d_h its first H entries. */
+  rowNorms(matrix: Matrix): Float64Array;
 }
 
 /** Proven: ‖Φ(s, x) − Φ(s′, x)‖ ≤ λ‖s − s′‖ in this metric, λ < 1. */
@@ -27,11 +30,30 @@ export interface CellCertificate {
   readonly contraction: Contraction | null;
 }
 
+/** Σ_c |M_rc| weights_c, outward rounded. */
+export function rowSums({ rows, cols, data }: Matrix, weights: Float64Array): Float64Array {
+  return Float64Array.from({ length: rows }, (_, r) => {
+    let sum = 0;
+    for (let c = 0; c < cols; c++) sum += Math.abs(data[r * cols + c]!) * weights[c]!;
+    return up(sum, cols);
+  });
+}
+
+/** √(Σ_c (M_rc scale_c)²), outward rounded. */
+export function rowLengths({ rows, cols, data }: Matrix, scale: Float64Array): Float64Array {
+  return Float64Array.from({ length: rows }, (_, r) => {
+    let sum = 0;
+    for (let c = 0; c < cols; c++) sum += (data[r * cols + c]! * scale[c]!) ** 2;
+    return up(Math.sqrt(sum), cols);
+  });
+}
+
 /** max_j |d_j| / weights_j */
 export function weightedMaxNorm(weights: Float64Array): Metric {
   return {
     norm: (d) => d.reduce((m, v, j) => Math.max(m, Math.abs(v) / weights[j]!), 0),
     reach: weights,
+    rowNorms: (matrix) => rowSums(matrix, weights),
     sizeOf: (bound) => up(bound.reduce((m, v, j) => Math.max(m, v / weights[j]!), 0)),
   };
 }
@@ -39,7 +61,12 @@ export function weightedMaxNorm(weights: Float64Array): Metric {
 /** √(Σ_j (d_j / scale_j)²), the quadratic metric P = diag(scale)⁻². */
 export function scaledEuclideanNorm(scale: Float64Array): Metric {
   const norm = (d: Float64Array) => Math.sqrt(d.reduce((sum, v, j) => sum + (v / scale[j]!) ** 2, 0));
-  return { norm, reach: scale, sizeOf: (bound) => up(norm(bound), bound.length) };
+  return {
+    norm,
+    reach: scale,
+    rowNorms: (matrix) => rowLengths(matrix, scale),
+    sizeOf: (bound) => up(norm(bound), bound.length),
+  };
 }
 
 /** The certificate of a metric that was found, or was not: λ is null where no finite bound exists. */

@@ -4,7 +4,7 @@ import type { Matrix } from '../../network/matrix.js';
 import { magnitude, type Box } from '../interval.js';
 import { up } from '../rounding.js';
 import { spectralNormBound, spectralNormEstimate } from '../spectralNorm.js';
-import { condition, scaledEuclideanNorm, weightedMaxNorm, type CellCertificate, type Metric } from './certificate.js';
+import { condition, rowLengths, scaledEuclideanNorm, weightedMaxNorm, type CellCertificate, type Metric } from './certificate.js';
 import { isPlainLstm } from './millerHardt.js';
 
 /** Published conditions for incremental input-to-state stability (δISS), as baselines. W input weights, U recurrent weights. */
@@ -49,7 +49,8 @@ function pairNorm(n: number, hidden: number, cell: number): Metric {
   const euclidean = scaledEuclideanNorm(new Float64Array(n).fill(1));
   const reach = new Float64Array(2 * n).fill(hidden).fill(cell, n);
   const norm = (d: Float64Array) => Math.max(euclidean.norm(d.subarray(0, n)) / hidden, euclidean.norm(d.subarray(n)) / cell);
-  return { norm, reach, sizeOf: (bound) => up(norm(bound), n) };
+  const ones = new Float64Array(n).fill(hidden);
+  return { norm, reach, rowNorms: (matrix) => rowLengths(matrix, ones), sizeOf: (bound) => up(norm(bound), n) };
 }
 
 /**

@@ -205,6 +205,14 @@ function* metricOf(x: Float64Array, n: number, d: Float64Array): Generator<numbe
       }
       return Math.sqrt(Math.max(0, sum));
     },
+    // |m d| = |L⁻¹D⁻¹m · LᵀD d| ≤ ‖L⁻¹D⁻¹m‖₂ ‖d‖_P, solved for all rows at once.
+    rowNorms: (matrix) => {
+      const rows = matrix.data.map((v, p) => v / d[p % n]!);
+      for (const run = solveRows(factor, n, rows, matrix.rows); !run.next().done;);
+      return Float64Array.from({ length: matrix.rows }, (_, r) =>
+        up(euclidean(rows.subarray(r * n, (r + 1) * n)) * (1 + relative), n),
+      );
+    },
     reach: columns.map((v, j) => up((v / d[j]!) * (1 + relative), n)),
     sizeOf: (bound) => {
       let sum = 0;
