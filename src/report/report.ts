@@ -22,6 +22,7 @@ const CertificateSchema = Type.Object({
   length: Type.Union([Type.Integer(), Type.Null()], {
     description: 'Smallest k that it alone certifies for the error of the layer at equal inputs; null where none was found',
   }),
+  note: Type.Optional(Type.String({ description: 'Why it was not proven, where it might have been' })),
   conditions: Type.Optional(
     Type.Array(
       Type.Object({

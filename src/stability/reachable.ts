@@ -24,7 +24,7 @@ export const unbounded = (size: number): Box => ({
 });
 
 /** Growing and tightening stop when no bound moves by more than this fraction of the box. */
-const settled = 5e-4;
+const settled = 1e-3;
 const maxSteps = 60;
 
 /**
@@ -59,7 +59,7 @@ function grownBox(initial: Box, image: (state: Box) => Box): Box | null {
     state = next;
     if (!still) continue;
     // Bounds that still creep are a geometric sequence away from their limit; a few per cent of the box cover that.
-    for (const fraction of [1e-6, 1e-3, 1e-2, 5e-2]) {
+    for (const fraction of [3e-3, 3e-2]) {
       const guess = widened(state, fraction);
       const inside = image(guess);
       if (contains(guess, inside)) return intersection(guess, hull(initial, inside));

@@ -3,8 +3,8 @@ import { largestEigenpairs, startVector } from './algebra/lanczos.js';
 import { applyGram, largestEigenvalueBound, type WeightedGram } from './algebra/weightedGram.js';
 import { up } from './rounding.js';
 
-/** Steps of the Lanczos method for an estimate to about seven digits, which the proof then need not exceed by much. */
-const lanczosSteps = 60;
+/** Steps of the Lanczos method for an estimate that the proof need not exceed by much. */
+const lanczosSteps = (n: number) => (n <= 512 ? 60 : 20);
 
 /** W with its entries brought to the order of one by a power of two, which is exact and keeps squares in range. */
 function scaledGram(w: Matrix): { gram: WeightedGram; scale: number } {
@@ -20,7 +20,7 @@ function scaledGram(w: Matrix): { gram: WeightedGram; scale: number } {
 /** ‖W‖₂ from below, by the Lanczos method on WᵀW. */
 export function spectralNormEstimate(w: Matrix): number {
   const { gram, scale } = scaledGram(w);
-  const [largest] = largestEigenpairs((v) => applyGram(gram, v).product, startVector(w.cols), lanczosSteps);
+  const [largest] = largestEigenpairs((v) => applyGram(gram, v).product, startVector(w.cols), lanczosSteps(w.cols));
   return Math.sqrt(Math.max(0, largest!.value)) / scale;
 }
 

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { activation, activationNames } from '../../src/network/activation.js';
 import { stateSize, type Cell, type Gate } from '../../src/network/cell.js';
 import { matrix } from '../../src/network/matrix.js';
-import { boundCell } from '../../src/stability/cellBounds.js';
-import { perronNorm } from '../../src/stability/certificates/comparison.js';
+import { boundCell, type CellBounds } from '../../src/stability/cellBounds.js';
+import { comparisonCertificate } from '../../src/stability/certificates/comparison.js';
 import { isFinite, pointBox, type Box } from '../../src/stability/interval.js';
 import { attackBox, attackComparison, attackContraction, type Claim } from '../support/certificateChecks.js';
 import {
@@ -26,13 +26,18 @@ const kinds: readonly (readonly [string, (shape: CellShape, random: Random) => C
   ...gruVariants.map((variant) => [`GRU ${variant}`, (s: CellShape, r: Random) => randomGru(variant, s, r)] as const),
 ];
 
-function claimFor(cell: Cell, random: Random): Claim {
+function claimFor(cell: Cell, random: Random): HonestClaim {
   const input = randomInputBox(cell.inputSize, random);
   const initial = random.chance(0.5) ? new Float64Array(stateSize(cell)) : random.vector(stateSize(cell), -1.5, 1.5);
   return { cell, input, initial, bounds: boundCell(cell, input, pointBox(initial)) };
 }
 
-const normOf = ({ bounds }: Claim) => perronNorm((v) => bounds.compare(v, null), bounds.state.lower.length);
+interface HonestClaim extends Claim {
+  readonly bounds: CellBounds;
+}
+
+/** λ of the comparison operator, with its norm where it is below one. */
+const contractionOf = ({ bounds }: HonestClaim) => comparisonCertificate(bounds).contraction;
 
 describe.each(kinds)('certificates of %s', (name, make) => {
   const cells = 60;
@@ -64,13 +69,13 @@ describe.each(kinds)('certificates of %s', (name, make) => {
       let cell = make(randomShape(random), random);
       let claim = claimFor(cell, new Random(seed));
       // Smaller recurrent weights until a certificate holds, so that the λ are spread below 1.
-      for (let i = 0; i < 12 && !(normOf(claim).lambda < 1); i++) {
+      for (let i = 0; i < 12 && !contractionOf(claim); i++) {
         cell = shrunk(cell, 0.7);
         claim = claimFor(cell, new Random(seed));
       }
-      const norm = normOf(claim);
-      if (!(norm.lambda < 1) || norm.lambda === 0 || !isFinite(claim.bounds.state)) continue;
-      expect(attackContraction(claim, norm, random, 250), `${name}, seed ${seed}`).toBeLessThanOrEqual(1);
+      const contraction = contractionOf(claim);
+      if (!contraction || contraction.lambda === 0 || !isFinite(claim.bounds.state)) continue;
+      expect(attackContraction(claim, contraction, random, 250), `${name}, seed ${seed}`).toBeLessThanOrEqual(1);
       pairs += 250;
     }
   });
@@ -98,7 +103,10 @@ describe('the attacks can fail a certificate', () => {
     input: random.int(1, 2),
     scale: random.logarithmic(0.05, 1),
   });
-  const caught = (make: (shape: CellShape, random: Random) => Cell, attack: (claim: Claim, random: Random) => number): number => {
+  const caught = (
+    make: (shape: CellShape, random: Random) => Cell,
+    attack: (claim: HonestClaim, random: Random) => number,
+  ): number => {
     let count = 0;
     for (let seed = 0; seed < attempts; seed++) {
       const random = new Random(4000 + seed);
@@ -129,10 +137,10 @@ describe('the attacks can fail a certificate', () => {
   });
 
   it.each(Object.entries(everyKind))('%s: a λ 2 % too small', (_, make) => {
-    const attack = (claim: Claim, random: Random) => {
-      const norm = normOf(claim);
-      if (!(norm.lambda > 0) || !isFinite(claim.bounds.state)) return 0;
-      return attackContraction(claim, { ...norm, lambda: norm.lambda * 0.98 }, random, 250);
+    const attack = (claim: HonestClaim, random: Random) => {
+      const contraction = contractionOf(claim);
+      if (!contraction || contraction.lambda === 0 || !isFinite(claim.bounds.state)) return 0;
+      return attackContraction(claim, { ...contraction, lambda: contraction.lambda * 0.98 }, random, 250);
     };
     expect(caught(make, attack)).toBeGreaterThan(attempts / 10);
   });

@@ -1,7 +1,7 @@
 import type { Cell } from '../../src/network/cell.js';
 import { step } from '../../src/network/forward.js';
 import type { CellBounds } from '../../src/stability/cellBounds.js';
-import type { WeightedNorm } from '../../src/stability/certificates/comparison.js';
+import type { Contraction } from '../../src/stability/certificates/certificate.js';
 import type { Box } from '../../src/stability/interval.js';
 import { largestSum } from './cells.js';
 import type { Random } from './random.js';
@@ -14,11 +14,11 @@ export interface Claim {
   readonly cell: Cell;
   readonly input: Box;
   readonly initial: Float64Array;
-  readonly bounds: Pick<CellBounds, 'state' | 'compare'>;
+  readonly bounds: Pick<CellBounds, 'state' | 'compare' | 'within'>;
 }
 
 /** What the attack's own rounding may make of one step. */
-function rounding({ cell, input, bounds }: Claim): number {
+export function rounding({ cell, input, bounds }: Claim): number {
   return 2 ** -53 * (64 + cell.hiddenSize + cell.inputSize) * largestSum(cell, input, bounds.state);
 }
 
@@ -30,6 +30,18 @@ export function pointIn(b: Box, random: Random): Float64Array {
     if (!(from <= to)) return low === -Infinity ? b.upper[i]! : low;
     return corner ? random.pick([from, to]) : random.uniform(from, to);
   });
+}
+
+/** A point of the box, drawn towards the centre of the ellipsoid until it lies in it. */
+export function drawnInside({ within }: Claim['bounds'], point: Float64Array): Float64Array {
+  if (!within) return point;
+  const { centre, radius } = within;
+  const share = radius / distanceFromCentre(within, point);
+  return share < 1 ? point.map((v, j) => centre[j]! + share * (1 - 2 ** -40) * (v - centre[j]!)) : point;
+}
+
+function distanceFromCentre({ centre, scale }: NonNullable<CellBounds['within']>, point: Float64Array): number {
+  return Math.sqrt(point.reduce((sum, v, j) => sum + ((v - centre[j]!) / scale[j]!) ** 2, 0));
 }
 
 /** Inputs at corners of the box, chosen greedily so that `goal` of the next state is largest. */
@@ -52,18 +64,21 @@ function worstInput(
 }
 
 /**
- * Furthest point of trajectories, as a multiple of the claimed radius of the reachable box: random inputs, and inputs that
- * push one unit out of it.
+ * Furthest point of trajectories, as a multiple of the claimed radius of the reachable box, or of the ellipsoid: random inputs, and
+ * inputs that push one unit, or the whole state, out of it.
  */
 export function attackBox(claim: Claim, random: Random, trajectories = 12, steps = 40): number {
   const { cell, bounds, input } = claim;
-  const { lower, upper } = bounds.state;
+  const { state: box, within } = bounds;
+  const { lower, upper } = box;
   const slack = rounding(claim) * 64;
   let worst = 0;
   for (let i = 0; i < trajectories; i++) {
     const unit = random.int(0, lower.length - 1);
     const sign = random.pick([-1, 1]);
     const greedy = i % 3 !== 0;
+    const outward = within && random.chance(0.5);
+    const goal = (next: Float64Array) => (outward ? distanceFromCentre(within, next) : sign * next[unit]!);
     let state: Float64Array = claim.initial;
     for (let t = 0; t < steps; t++) {
       for (let j = 0; j < state.length; j++) {
@@ -73,7 +88,8 @@ export function attackBox(claim: Claim, random: Random, trajectories = 12, steps
         if (excess > 0) worst = Math.max(worst, radius > 0 ? 1 + excess / radius : Infinity);
         else if (radius > 0) worst = Math.max(worst, 1 + Math.min(0, excess / radius));
       }
-      const x = greedy ? worstInput(claim, state, (next) => sign * next[unit]!, random) : pointIn(input, random);
+      if (within) worst = Math.max(worst, (distanceFromCentre(within, state) / within.radius) * (1 - 1e-12));
+      const x = greedy ? worstInput(claim, state, goal, random) : pointIn(input, random);
       state = step(cell, x, state);
       if (!state.every((v) => Math.abs(v) < 1e100)) break;
     }
@@ -121,6 +137,14 @@ function alignedPair({ cell, bounds, input }: Claim, random: Random, radius: num
 }
 
 function startPair(claim: Claim, random: Random): Pair {
+  return insidePair(claim, anyPair(claim, random));
+}
+
+function insidePair({ bounds }: Claim, pair: Pair): Pair {
+  return { ...pair, s: drawnInside(bounds, pair.s), t: drawnInside(bounds, pair.t) };
+}
+
+function anyPair(claim: Claim, random: Random): Pair {
   const { bounds, input } = claim;
   const kind = random.int(0, 3);
   if (kind === 0)
@@ -139,7 +163,8 @@ function startPair(claim: Claim, random: Random): Pair {
 }
 
 /** Changes one coordinate of a pair: to an end of the box, anywhere in it, next to its partner, or along with its partner. */
-function mutated({ bounds, input }: Claim, pair: Pair, random: Random): Pair {
+function mutated(claim: Claim, pair: Pair, random: Random): Pair {
+  const { bounds, input } = claim;
   const next = {
     s: Float64Array.from(pair.s),
     t: Float64Array.from(pair.t),
@@ -169,7 +194,7 @@ function mutated({ bounds, input }: Claim, pair: Pair, random: Random): Pair {
     default:
       b[i] = inside(a[i]! + (b[i]! - a[i]!) * random.uniform(-2, 2));
   }
-  return next;
+  return insidePair(claim, next);
 }
 
 /** Random, nearby and aligned pairs of states and inputs, some of them improved by coordinate ascent on the ratio. */
@@ -198,13 +223,13 @@ export function attackComparison(
 }
 
 /** Pairs under equal inputs against λ in the certificate's own norm; the ratio is relative to λ. */
-export function attackContraction(claim: Claim, norm: WeightedNorm, random: Random, pairs: number): number {
+export function attackContraction(claim: Claim, { lambda, metric }: Contraction, random: Random, pairs: number): number {
   const { cell, bounds, input } = claim;
-  const slack = rounding(claim);
-  const size = (d: Float64Array, less = 0) => d.reduce((m, v, j) => Math.max(m, (v - less) / norm.weights[j]!), 0);
+  const slack = metric.sizeOf(new Float64Array(metric.reach.length).fill(rounding(claim)));
+  const change = (a: Float64Array, b: Float64Array) => a.map((v, j) => v - b[j]!);
   const ratioOf = ({ s, t, x }: Pair) => {
-    const before = size(differenceOf(s, t));
-    return before > 0 ? size(differenceOf(step(cell, x, s), step(cell, x, t)), slack) / before / norm.lambda : 0;
+    const before = metric.norm(change(s, t));
+    return before > 0 ? (metric.norm(change(step(cell, x, s), step(cell, x, t))) - slack) / before / lambda : 0;
   };
   let worst = 0;
   let best: Pair | null = null;
@@ -214,12 +239,12 @@ export function attackContraction(claim: Claim, norm: WeightedNorm, random: Rand
       const moved = mutated(claim, best, random);
       pair = { ...moved, y: moved.x };
     } else if (i % 4 === 0) {
-      // A difference in proportion to the weights: the worst there is when all signs agree.
+      // A difference in proportion to the reach of each element: in a weighted max-norm the worst there is when all signs agree.
       const s = pointIn(bounds.state, random);
-      const radius = random.logarithmic(1e-4, 0.3);
-      const t = s.map((v, j) => clampTo(v + random.pick([-1, 1]) * radius * norm.weights[j]!, bounds.state, j));
+      const radius = random.logarithmic(1e-4, 0.3) / Math.max(...metric.reach);
+      const t = s.map((v, j) => clampTo(v + random.pick([-1, 1]) * radius * metric.reach[j]!, bounds.state, j));
       const x = pointIn(input, random);
-      pair = { s, t, x, y: x };
+      pair = insidePair(claim, { s, t, x, y: x });
     } else {
       const made = startPair(claim, random);
       pair = { ...made, y: made.x };

@@ -109,9 +109,11 @@ export class BlockLstm implements BlockProblem {
       const slope = this.slope(at, lambda);
       if (!slope) return { value: Infinity, gradient: new Float64Array(at.length) };
       const { sigma, gradient, stiffness } = slope;
-      // The scales certify the larger of both; a Newton step leads to the λ where they are equal.
       const value = Math.log(Math.max(sigma, lambda));
-      lambda = Math.max(lambda * (sigma / lambda) ** (1 / (1 + stiffness)), least);
+      // The scales certify the larger of both. A Newton step in log(λ − least) leads to where they are equal; σ is steep near the least λ.
+      const above = lambda - this.smallestLambda;
+      const change = (Math.log(sigma / lambda) * lambda) / (above * (1 + stiffness));
+      lambda = Math.max(this.smallestLambda + above * Math.exp(Math.min(1.5, Math.max(-1.5, change))), least);
       return { value, gradient };
     });
     return { point, lambda: this.lambdaOf(point, lambda) };
@@ -124,8 +126,8 @@ export class BlockLstm implements BlockProblem {
       const sigma = this.meetConditions(point.slice(), lambda) ? Math.sqrt(this.spectrum.largest()) : Infinity;
       if (sigma > lambda) low = Math.max(low, lambda);
       else high = lambda;
-      if (high < low * (1 + 1e-3) || (high === lambda && sigma > lambda * (1 - 3e-4))) return high;
-      const next = Math.sqrt(Math.min(sigma, 4 * lambda) * lambda) * (1 + 1e-4);
+      if (high < low * (1 + 1e-3) || (high === lambda && sigma > lambda * (1 - 2e-3))) return high;
+      const next = Math.sqrt(Math.min(sigma, 4 * lambda) * lambda) * (1 + 3e-4);
       lambda = next > low && next < high ? next : high === Infinity ? low * 1.3 : (low + high) / 2;
     }
     return high;

@@ -25,7 +25,7 @@ export interface Contraction {
  * the box it was made for. It is proven where `report.holds`; λ of a certificate that does not hold is information.
  */
 export interface CellCertificate {
-  readonly report: Pick<Certificate, 'name' | 'norm' | 'lambda' | 'holds' | 'conditions'>;
+  readonly report: Pick<Certificate, 'name' | 'norm' | 'lambda' | 'holds' | 'conditions' | 'note'>;
   /** Null where it does not hold, or where the source claims less than a contraction of one step. */
   readonly contraction: Contraction | null;
 }

@@ -11,6 +11,10 @@ import { isPlainLstm } from './millerHardt.js';
 
 const name = 'delta-iss';
 
+/** Hidden size up to which norms are always proven. */
+const alwaysProven = 512;
+const unproven = 'estimated only: another certificate is proven with a smaller λ';
+
 /** ‖[W·B_x, U·B_h, b]‖∞ with the largest inputs in place of the papers' unit inputs: bounds every pre-activation. */
 function largestPreActivation(gate: Gate, input: Float64Array, extraBias?: Float64Array): number {
   const { rows, cols } = gate.input;
@@ -58,8 +62,14 @@ function pairNorm(n: number, hidden: number, cell: number): Metric {
  * ‖Δc′‖₂ ≤ σ̄_f‖Δc‖₂ + α‖Δh‖₂ and ‖Δh′‖₂ ≤ σ̄_oσ̄_f‖Δc‖₂ + (ασ̄_o + ¼φ̄_x‖U_o‖)‖Δh‖₂; the map contracts when this matrix does.
  * Null where the cell is not the paper's.
  * @param initial box of the initial states, which must lie in the invariant set |h| ≤ 1, |c| ≤ σ̄_iφ̄_c/(1−σ̄_f)
+ * @param wanted proofs take d³ operations each, so a large layer's norms are proven only where they promise a smaller λ than this
  */
-export function* deltaIssLstm(cell: LstmCell, input: Box, initial: Box): Generator<number, CellCertificate | null> {
+export function* deltaIssLstm(
+  cell: LstmCell,
+  input: Box,
+  initial: Box,
+  wanted = Infinity,
+): Generator<number, CellCertificate | null> {
   if (!isPlainLstm(cell)) return null;
   const n = cell.hiddenSize;
   const inputs = magnitude(input);
@@ -78,7 +88,8 @@ export function* deltaIssLstm(cell: LstmCell, input: Box, initial: Box): Generat
     return [f, alpha, up(o * f), up(alpha * o + 0.25 * squashed * uo!, 16)];
   };
   // Only norms that may be small enough are worth a proof.
-  const worth = inside && perron2(map(norms)).radius < 1;
+  const promised = perron2(map(norms)).radius;
+  const worth = inside && promised < 1 && (n <= alwaysProven || promised < wanted);
   if (worth) for (const [k, m] of matrices.entries()) norms[k] = yield* spectralNormBound(m, norms[k]);
   const { radius, vector } = perron2(map(norms));
   const holds = worth && radius < 1;
@@ -89,6 +100,7 @@ export function* deltaIssLstm(cell: LstmCell, input: Box, initial: Box): Generat
       lambda: Number.isFinite(radius) ? radius : null,
       holds,
       conditions: [condition('ρ(A) < 1', Number.isFinite(radius) ? radius : Number.MAX_VALUE, 1)],
+      ...(inside && promised < 1 && !worth ? { note: unproven } : {}),
     },
     contraction: holds ? { lambda: radius, metric: pairNorm(n, vector[1], vector[0]) } : null,
   };

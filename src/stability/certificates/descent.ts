@@ -19,7 +19,7 @@ export function* descend(
   weights: number,
   evaluate: (point: Float64Array) => Slope,
 ): Generator<number, Float64Array> {
-  const steps = Math.max(8, Math.min(100, Math.floor(3e7 / weights)));
+  const steps = Math.max(6, Math.min(100, Math.floor(3e7 / weights)));
   const point = Float64Array.from(start);
   const first = new Float64Array(point.length);
   const second = new Float64Array(point.length);

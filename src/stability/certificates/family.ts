@@ -43,8 +43,9 @@ export function* certificatesOf(
       return { bounds, certificates: [published, comparisonCertificate(bounds), norm, ...(radius ? [radius] : [])] };
     }
     case 'lstm': {
-      const published = [millerHardtLstm(cell, input), yield* deltaIssLstm(cell, input, start)].filter((c) => c !== null);
       const block = yield* blockCertificate(cell, bounds, input, initial, (b) => new BlockLstm(cell, b.ranges as LstmRanges));
+      const proven = block.certificate.contraction?.lambda;
+      const published = [millerHardtLstm(cell, input), yield* deltaIssLstm(cell, input, start, proven)].filter((c) => c !== null);
       return { bounds: block.bounds, certificates: [...published, comparisonCertificate(block.bounds), block.certificate] };
     }
     case 'gru': {

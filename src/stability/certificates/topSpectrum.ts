@@ -17,7 +17,7 @@ export interface TopSpectrum {
 const softness = 0.01;
 
 /** Dimensions of the Krylov space and the eigenpairs used: more where products are cheap. */
-const effort = (n: number) => (n <= 256 ? { steps: 24, pairs: 12 } : { steps: 10, pairs: 4 });
+const effort = (n: number) => (n <= 256 ? { steps: 24, pairs: 12 } : n <= 512 ? { steps: 10, pairs: 4 } : { steps: 6, pairs: 2 });
 
 export class SpectrumTracker {
   private start: Float64Array;
@@ -37,7 +37,7 @@ export class SpectrumTracker {
   }
 
   /** An estimate of the largest eigenvalue, from below. */
-  largest(steps = 20): number {
+  largest(steps = this.start.length <= 512 ? 20 : 12): number {
     return this.pairs(steps, 2)[0]!.value;
   }
 
