@@ -19,7 +19,7 @@ export interface Analysis {
 }
 
 /** The certificates of one layer: the worse of its two directions where there are two. */
-function certify(network: RecurrentNetwork, index: number, bounds: LayerBounds): LayerReport {
+function* certify(network: RecurrentNetwork, index: number, bounds: LayerBounds): Generator<number, LayerReport> {
   const layer = network.layers[index]!;
   const lambda = Math.max(...bounds.directions.map((d) => perronNorm((v) => d.compare(v, null), d.state.lower.length).lambda));
   const comparison: Certificate = {
@@ -35,7 +35,10 @@ function certify(network: RecurrentNetwork, index: number, bounds: LayerBounds):
     .filter((c) => c !== null);
   const certificates = [comparison, ...(published.length > 0 ? [worst(published)] : [])];
   const lambdas = certificates.flatMap((c) => (c.lambda === null ? [] : [c.lambda]));
-  const lower = layer.directions.map(({ cell }) => jacobianLowerBound(cell, bounds.input));
+  const lower: number[] = [];
+  for (const [d, { cell }] of layer.directions.entries()) {
+    lower.push(yield* jacobianLowerBound(cell, bounds.input, bounds.directions[d]!.state));
+  }
   return {
     name: layer.name,
     cell: layer.kind,
@@ -43,7 +46,7 @@ function certify(network: RecurrentNetwork, index: number, bounds: LayerBounds):
     inputSize: layer.inputSize,
     hiddenSize: layer.hiddenSize,
     lambda: lambdas.length > 0 ? Math.min(...lambdas) : null,
-    lambdaLowerBound: lower.some((v) => v === null) ? null : Math.max(...(lower as number[])),
+    lambdaLowerBound: Math.max(...lower),
     certificates,
   };
 }
@@ -76,9 +79,11 @@ export async function analyse(
   const reports: LayerReport[] = [];
   for (const layerBounds of boundNetwork(network, range)) {
     const index = bounds.length;
-    await progress(`Certifying ${network.layers[index]!.name}`, (0.5 * index) / network.layers.length);
+    const certifying = (f: number) =>
+      progress(`Certifying ${network.layers[index]!.name}`, (0.5 * (index + f)) / network.layers.length);
+    await certifying(0);
     bounds.push(layerBounds);
-    reports.push(certify(network, index, layerBounds));
+    reports.push(await drive(certify(network, index, layerBounds), certifying));
   }
   const curve = await drive(errorCurve(network, bounds, maxLength), (f) =>
     progress('Bounding the truncation error', 0.5 + f / 2),

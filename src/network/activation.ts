@@ -148,7 +148,10 @@ export function activation(name: ActivationName, alpha?: number, beta?: number):
   const a = alpha ?? defaults[name].alpha ?? 0;
   const b = beta ?? defaults[name].beta ?? 0;
   const pieces = piecesOf(name, a, b);
-  const at = (x: number) => pieces.find((piece) => x <= piece.to);
+  const at = (x: number): Piece | undefined => {
+    for (const piece of pieces) if (x <= piece.to) return piece;
+    return undefined;
+  };
   const value = (x: number): number => at(x)?.value(x) ?? NaN;
   const slope = (x: number): number => at(x)?.slope(x) ?? NaN;
   return { name, alpha: a, beta: b, value, slope, pieces };

@@ -248,3 +248,38 @@ export function linearize(cell: Cell, x: Float64Array, state: Float64Array): Lin
       return gruLinearization(cell, x, state);
   }
 }
+
+/**
+ * Gradient of wᵀ J v, J the Jacobian of the new state with respect to the state, as the point moves. That gradient is the
+ * derivative of the pullback of w as the state moves along v, so one central difference of pullbacks gives all of it.
+ * @returns its parts for the state [S] and the input [I]
+ */
+export function bilinearGradient(
+  cell: Cell,
+  { state, input }: StepPoint,
+  w: Float64Array,
+  v: Float64Array,
+): { state: Float64Array; input: Float64Array } {
+  const largest = v.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
+  const part = { state: new Float64Array(state.length), input: new Float64Array(input.length) };
+  if (!(largest > 0)) return part;
+  const h = 1e-5 / largest;
+  for (const sign of [1, -1]) {
+    const moved = linearize(
+      cell,
+      input,
+      state.map((s, i) => s + sign * h * v[i]!),
+    );
+    const byInput = new Float64Array(input.length);
+    const byState = moved.pullback(w, byInput);
+    byState.forEach((x, i) => (part.state[i] = part.state[i]! + (sign * x) / (2 * h)));
+    byInput.forEach((x, i) => (part.input[i] = part.input[i]! + (sign * x) / (2 * h)));
+  }
+  return part;
+}
+
+/** Where a step is taken: the state before it [S] and the input [I]. */
+export interface StepPoint {
+  readonly state: Float64Array;
+  readonly input: Float64Array;
+}
