@@ -1,4 +1,4 @@
-import { EigenvalueDecomposition, Matrix as DenseMatrix, solve } from 'ml-matrix';
+import { EigenvalueDecomposition, Matrix as DenseMatrix, QrDecomposition, solve } from 'ml-matrix';
 
 /**
  * Eigenvalues and linear equations of operators that are only known by their products with vectors, by the Arnoldi process
@@ -188,7 +188,8 @@ export function solveKrylov(operator: Operator, b: Float64Array, steps: number, 
     const h = krylov.hessenberg.subMatrix(0, rows - 1, 0, krylov.steps - 1);
     const right = DenseMatrix.zeros(rows, 1);
     right.set(0, 0, size);
-    const y = solve(h, right, true);
+    const qr = new QrDecomposition(h);
+    const y = qr.isFullRank() ? qr.solve(right) : solve(h, right, true);
     const rest = DenseMatrix.sub(right, h.mmul(y)).norm();
     if (rest <= tolerance * size || m >= Math.min(steps, b.length) || krylov.steps < m) return combined(krylov.basis, y.getColumn(0));
   }
