@@ -127,9 +127,12 @@ export async function analyse(
     }
     const directions = certified.map((d) => d.bounds);
     bounds.push({ ...box, directions, output: outputBox(layer, directions) });
-    const lower = layer.directions.map(({ cell }) => jacobianLowerBound(cell, box.input));
+    const lower = [];
+    for (const [d, { cell }] of layer.directions.entries()) {
+      lower.push(await drive(jacobianLowerBound(cell, box.input, directions[d]!), report));
+    }
     const judged = certified.map((d) => d.judged);
-    reports.push(layerReport(layer, judged, largestOrNull(lower)));
+    reports.push(layerReport(layer, judged, Math.max(...lower)));
     contractions.push(judged.map((d) => d.flatMap((c) => c.contraction ?? [])));
   }
   const curve = await drive(errorCurve(network, bounds, contractions, options.maxLength), (f) =>

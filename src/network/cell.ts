@@ -1,5 +1,5 @@
 import type { Activation } from './activation.js';
-import type { Matrix } from './matrix.js';
+import { addProduct, matrix, type Matrix } from './matrix.js';
 
 /**
  * One direction of a recurrent layer as plain data, with the equations of ONNX's RNN, LSTM and GRU operators
@@ -74,4 +74,32 @@ export function gatesOf(cell: Cell): readonly Gate[] {
 /** Multiplications of one step for one sequence. */
 export function multiplications(cell: Cell): number {
   return gatesOf(cell).length * cell.hiddenSize * (cell.hiddenSize + cell.inputSize);
+}
+
+/** The cell as it is while its input is held at x: one without inputs, whose biases hold W x. The recurrent weights are shared. */
+export function heldAt(cell: Cell, x: Float64Array): Cell {
+  const gate = (g: Gate): Gate => {
+    const bias = Float64Array.from(g.bias);
+    addProduct(g.input, x, bias);
+    return { ...g, input: matrix(cell.hiddenSize, 0), bias };
+  };
+  switch (cell.kind) {
+    case 'rnn':
+      return { ...cell, inputSize: 0, gate: gate(cell.gate) };
+    case 'lstm': {
+      const { input, output, forget, candidate } = cell;
+      return {
+        ...cell,
+        inputSize: 0,
+        input: gate(input),
+        output: gate(output),
+        forget: gate(forget),
+        candidate: gate(candidate),
+      };
+    }
+    case 'gru': {
+      const { update, reset, candidate } = cell;
+      return { ...cell, inputSize: 0, update: gate(update), reset: gate(reset), candidate: gate(candidate) };
+    }
+  }
 }

@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { finished } from '../../bench/support/cells.js';
 import { activationNames } from '../../src/network/activation.js';
 import { stateSize, type Cell } from '../../src/network/cell.js';
-import { stateJacobian } from '../../src/network/forward.js';
 import { boundCell, type CellBounds } from '../../src/stability/cellBounds.js';
 import type { CellCertificate } from '../../src/stability/certificates/certificate.js';
 import { comparisonCertificate } from '../../src/stability/certificates/comparison.js';
@@ -20,7 +19,6 @@ import {
   shrunk,
   type CellShape,
 } from '../support/cells.js';
-import { pullBack } from '../support/pullBack.js';
 import { Random } from '../support/random.js';
 
 /** Attacks on every certificate of the family in its own norm: random pairs, nearby pairs, and gradient ascent. */
@@ -103,23 +101,6 @@ function attackAll(claim: Certified, random: Random, pairs: number, starts: numb
 }
 
 describe('the attack itself', () => {
-  it.each(kinds)('pulls back through %s as the Jacobian does', (_, make) => {
-    for (let seed = 0; seed < 5; seed++) {
-      const random = new Random(8000 + seed);
-      const cell = make({ hidden: random.int(1, 6), input: random.int(1, 3), scale: 1 }, random);
-      const n = stateSize(cell);
-      const [x, s, z] = [random.vector(cell.inputSize), random.vector(n), random.vector(n)];
-      const jacobian = stateJacobian(cell, x, s);
-      const { state } = pullBack(cell, x, s, z);
-      state.forEach((v, c) =>
-        expect(v).toBeCloseTo(
-          z.reduce((sum, zr, r) => sum + zr * jacobian[r * n + c]!, 0),
-          5,
-        ),
-      );
-    }
-  });
-
   it('knows the gradient and the steepest direction of every norm', () => {
     const seen = new Set<string>();
     for (const [name, make] of kinds.filter(([kind]) => /Tanh|default|reset/.test(kind))) {

@@ -1,11 +1,17 @@
 import { CholeskyDecomposition, Matrix as DenseMatrix } from 'ml-matrix';
 import { stateSize } from '../../src/network/cell.js';
 import { step } from '../../src/network/forward.js';
+import { linearize } from '../../src/network/linearization.js';
 import type { CellCertificate, Metric } from '../../src/stability/certificates/certificate.js';
 import type { Box } from '../../src/stability/interval.js';
 import { drawnInside, pointIn, rounding, type Claim } from './certificateChecks.js';
-import { pullBack } from './pullBack.js';
 import type { Random } from './random.js';
+
+/** A vector pulled back through one step, to the state and to the input. */
+interface Pulled {
+  readonly state: Float64Array;
+  readonly input: Float64Array;
+}
 
 /**
  * Gradient ascent against a contraction: over the state, the input and the direction of a pair, the ratio of its distances after and before a
@@ -206,12 +212,15 @@ export function ascendContraction(
       // The direction: power iteration in the norm.
       for (let i = 0; i < 3; i++) {
         const z = geometry.gradient(image);
-        if (!take(m, x, region.step(geometry.steepest(pullBack(cell, x, m, z).state)))) break;
+        if (!take(m, x, region.step(geometry.steepest(linearize(cell, x, m).pullback(z))))) break;
       }
       // The point: the gradient of z · J(m, x) d is a difference of two pulled back vectors.
       const z = geometry.gradient(image);
       const [s, t] = [m.map((v, j) => v + d[j]!), m.map((v, j) => v - d[j]!)];
-      const [above, below] = [pullBack(cell, x, s, z), pullBack(cell, x, t, z)];
+      const [above, below] = [s, t].map((at) => {
+        const byInput = new Float64Array(x.length);
+        return { state: linearize(cell, x, at).pullback(z, byInput), input: byInput };
+      }) as [Pulled, Pulled];
       const slope = above.state.map((v, j) => (v - below.state[j]!) * region.width[j]!);
       const inputWidth = input.upper.map((v, i) => v - input.lower[i]!);
       const inputSlope = above.input.map((v, i) => (v - below.input[i]!) * inputWidth[i]!);
