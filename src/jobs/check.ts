@@ -142,7 +142,7 @@ export async function runCheck(
   progress: Progress,
 ): Promise<Checked> {
   await progress('Reading the checkpoint', 0);
-  const checkpoint = await openCheckpoint(files);
+  const checkpoint = await openCheckpoint(files, { set: options.set ?? {}, states: options.states ?? {} }, runtime);
   const { network } = checkpoint.onnx;
   const axes = readModelInputs(checkpoint.onnx);
   const range = options.inputRange ?? defaultInputRange;

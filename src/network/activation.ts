@@ -152,3 +152,7 @@ export function activation(name: ActivationName, alpha?: number, beta?: number):
   };
   return { name, alpha: a, beta: b, value, pieces };
 }
+
+export function sameActivation(a: Activation, b: Activation): boolean {
+  return a.name === b.name && a.alpha === b.alpha && a.beta === b.beta;
+}

@@ -54,13 +54,14 @@ export function createRuntime(wasm: () => Promise<Uint8Array>): InferenceRuntime
   const prepare = async () => {
     // One thread: the bundled build cannot start its own workers from a bundle.
     ort.env.wasm.numThreads = 1;
-    ort.env.logLevel = 'error';
+    // What goes wrong is thrown; printing it besides would only clutter a terminal.
+    ort.env.logLevel = 'fatal';
     ort.env.wasm.wasmBinary = await wasm();
   };
   return {
     async load(model) {
       await (ready ??= prepare());
-      const session = await ort.InferenceSession.create(model, { logSeverityLevel: 3 });
+      const session = await ort.InferenceSession.create(model, { logSeverityLevel: 4 });
       const wrapped: InferenceSession = {
         async run(feeds) {
           const inputs: Record<string, ort.Tensor> = {};
@@ -68,7 +69,7 @@ export function createRuntime(wasm: () => Promise<Uint8Array>): InferenceRuntime
             const tensor = feeds.get(name);
             if (tensor) inputs[name] = toOrt(tensor);
           }
-          const outputs = await session.run(inputs);
+          const outputs = await session.run(inputs, { logSeverityLevel: 4 });
           return new Map(Object.entries(outputs).map(([name, tensor]) => [name, fromOrt(tensor)]));
         },
         release: () => session.release(),

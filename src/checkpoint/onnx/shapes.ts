@@ -83,7 +83,8 @@ export class Shapes {
     if (name !== undefined && name !== '' && shape) this.shapes.set(name, shape);
   }
 
-  private vector(name: string): readonly ShapeElement[] | null {
+  /** The elements of an integer tensor that describes a shape; null where they do not follow from shapes. */
+  vector(name: string): readonly ShapeElement[] | null {
     return this.vectors.get(name) ?? this.constants.integers(name);
   }
 
