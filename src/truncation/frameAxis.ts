@@ -89,8 +89,11 @@ export function frameAxes(
       return normalAxis(intAttribute(node, 'axis') ?? 0, rank, node) !== at ? keep : null;
     case 'Slice': {
       const starts = list('starts', 1);
+      const [ends, steps] = [list('ends', 2), list('steps', 4)];
       const axes = list('axes', 3) ?? starts?.map((_, i) => i);
-      return axes && !axes.some((a) => normalAxis(a, rank, node) === at) ? keep : null;
+      // All of the frames' own axis, whatever its length, is no cut.
+      const isWhole = (i: number) => starts?.[i] === 0 && ends![i]! >= 2 ** 31 - 1 && (steps?.[i] ?? 1) === 1;
+      return axes && ends && axes.every((a, i) => normalAxis(a, rank, node) !== at || isWhole(i)) ? keep : null;
     }
     case 'Gather': {
       const axis = normalAxis(intAttribute(node, 'axis') ?? 0, rank, node);
@@ -150,7 +153,8 @@ function product(a: FrameTensor, b: FrameTensor): FrameAxes | null {
   if (a.dims.length < 2 || b.dims.length < 2) return null;
   if (a.axis !== null && b.axis === null) {
     if (a.axis === a.dims.length - 1) return null;
-    if (b.dims.length > 2 && (a.axis === a.dims.length - 2 || b.dims[b.dims.length - (a.dims.length - a.axis)] !== 1)) return null;
+    if (b.dims.length > 2 && (a.axis === a.dims.length - 2 || b.dims[b.dims.length - (a.dims.length - a.axis)] !== 1))
+      return null;
     return { axis: rank - (a.dims.length - a.axis) };
   }
   const outer = (t: FrameTensor) => t.axis !== null && t.axis < t.dims.length - 2;

@@ -4,7 +4,7 @@ import { Constants } from '../checkpoint/onnx/constants.js';
 import { dimSize } from '../checkpoint/onnx/dims.js';
 import { plain } from '../checkpoint/onnx/exposed.js';
 import { GraphBuilder } from '../checkpoint/onnx/graphBuilder.js';
-import { bodiesOf, dependents, liveNodes, pruned, renamed } from '../checkpoint/onnx/graphs.js';
+import { bodiesOf, dependents, liveNodes, pruned, renamed, withoutIdentities } from '../checkpoint/onnx/graphs.js';
 import { nodeLabel, opsetOf, type ModelProtoWithGraph } from '../checkpoint/onnx/model.js';
 import {
   AttributeProto_AttributeType as Kind,
@@ -64,7 +64,10 @@ function withoutRecurrentNodes(streaming: StreamingModel, checkpoint: OnnxCheckp
     const steps = timeAndBatch(recurrent, shapes);
     const length = steps && dimSize(steps.time);
     if (length === null) {
-      throw new BadInputError('no-sequence-axis', `node ${nodeLabel(node)}: the number of its steps is not known, so it cannot be written out`);
+      throw new BadInputError(
+        'no-sequence-axis',
+        `node ${nodeLabel(node)}: the number of its steps is not known, so it cannot be written out`,
+      );
     }
     const g = new GraphBuilder(`${nodeLabel(node)}/unrolled_${index}`, opsetOf(model), recurrent.type);
     unrollNode(g, recurrent, length, (name) => constants.isZero(name), { keep: 'all' });
@@ -72,12 +75,14 @@ function withoutRecurrentNodes(streaming: StreamingModel, checkpoint: OnnxCheckp
     added.push(...g.initializers);
   }
   const outputs = new Set([...streaming.outputs.map((o) => o.name), ...streaming.states.map((s) => s.output)]);
-  return pruned({
-    ...model.graph,
-    node: replaced,
-    initializer: [...model.graph.initializer, ...added],
-    output: model.graph.output.filter((o) => outputs.has(o.name)),
-  });
+  return withoutIdentities(
+    pruned({
+      ...model.graph,
+      node: replaced,
+      initializer: [...model.graph.initializer, ...added],
+      output: model.graph.output.filter((o) => outputs.has(o.name)),
+    }),
+  );
 }
 
 /** A tensor that does not depend on the state: of all frames along an axis, or of each frame by itself. */
@@ -96,6 +101,7 @@ class FrameUnroller {
   private readonly initial = new Map<string, string>();
   /** Tensors of all frames that were cut into single ones. */
   private readonly pieces = new Map<string, string[]>();
+  private readonly numbers = new Map<string, number>();
   private batched = 0;
 
   constructor(
@@ -151,7 +157,11 @@ class FrameUnroller {
     const recurrent = single.node.filter((node) => node.output.some((o) => this.stateful.has(o)));
     for (let t = 0; t < k; t++) {
       const needed = recurrent.filter((node) => (t < k - 1 ? forStates : forOutputs).has(node));
-      for (const node of needed) this.push(renamed(node, (name) => this.at(name, t)), node.output.map((o) => this.framed(o, t)));
+      for (const node of needed)
+        this.push(
+          renamed(node, (name) => this.at(name, t)),
+          node.output.map((o) => this.framed(o, t)),
+        );
     }
     for (const name of outputs) this.g.node('Identity', [this.at(name, k - 1)], [], [name]);
     this.flush();
@@ -172,13 +182,17 @@ class FrameUnroller {
     this.nodes.push(...this.g.nodes.splice(0));
   }
 
-  private push(node: NodeProto, output: readonly string[], name = output.find((o) => o !== '') ?? ''): void {
+  private push(node: NodeProto, output: readonly string[]): void {
     this.flush();
-    this.nodes.push(create(NodeProtoSchema, { ...plain(node), name: `${name}/${node.opType}`, output: [...output] }));
+    this.nodes.push(create(NodeProtoSchema, { ...plain(node), name: '', output: [...output] }));
   }
 
+  /** Short, because it is written k times: the graph's own names are as long as its weights where k is large. */
   private framed(name: string, t: number): string {
-    return name === '' ? '' : `frame_${t}/${name}`;
+    if (name === '') return '';
+    const number = this.numbers.get(name) ?? this.numbers.size;
+    this.numbers.set(name, number);
+    return `frame_${t}/${number}`;
   }
 
   /** Declares the input of all frames and lays them behind each other along the first axis of one frame. */
@@ -188,9 +202,13 @@ class FrameUnroller {
       const [first, ...rest] = dims as [number, ...number[]];
       this.frames.set(name, { all: this.g.reshape(name, [k * first, ...rest]), axis: 0 });
     } else {
-      this.frames.set(name, { each: this.g.split(name, 0, new Array<number>(k).fill(1)).map((part) => this.g.reshape(part, [])) });
+      this.frames.set(name, {
+        each: this.g.split(name, 0, new Array<number>(k).fill(1)).map((part) => this.g.reshape(part, [])),
+      });
     }
-    const dim = [k, ...dims].map((d) => create(TensorShapeProto_DimensionSchema, { value: { case: 'dimValue', value: BigInt(d) } }));
+    const dim = [k, ...dims].map((d) =>
+      create(TensorShapeProto_DimensionSchema, { value: { case: 'dimValue', value: BigInt(d) } }),
+    );
     const value = create(TypeProto_TensorSchema, { elemType: type, shape: create(TensorShapeProtoSchema, { dim }) });
     return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: 'tensorType', value } }) });
   }
@@ -205,7 +223,11 @@ class FrameUnroller {
       return 'all' in frames ? { dims, axis: frames.axis } : null;
     };
     const axes = frameAxes(node, tensor, this.dims(node.output[0]!), this.constants, this.k, this.opset);
-    if (!axes) return this.perFrame(node, Array.from({ length: this.k }, (_, t) => t));
+    if (!axes)
+      return this.perFrame(
+        node,
+        Array.from({ length: this.k }, (_, t) => t),
+      );
     this.batched++;
     const all = (name: string) => {
       const frames = this.frames.get(name);
@@ -221,7 +243,11 @@ class FrameUnroller {
   }
 
   private perFrame(node: NodeProto, frames: readonly number[]): void {
-    for (const t of frames) this.push(renamed(node, (name) => this.at(name, t)), node.output.map((o) => this.framed(o, t)));
+    for (const t of frames)
+      this.push(
+        renamed(node, (name) => this.at(name, t)),
+        node.output.map((o) => this.framed(o, t)),
+      );
     for (const o of node.output) {
       if (o === '') continue;
       const each = new Array<string | undefined>(this.k).fill(undefined);

@@ -35,7 +35,7 @@ export async function compareStreams(
   const outputs = streaming.outputs.map((o) => o.name);
   const map = await StateMap.load(streaming, outputs, runtime);
   try {
-    const session = await runtime.load(writeModel(stateless.model));
+    const session = await runtime.load(writeModel(stateless.model), stateless.model.graph.node.length);
     try {
       return await compare(map, session, streaming, stateless.k, streams, yieldTo);
     } finally {

@@ -45,6 +45,20 @@ export function pruned(graph: GraphProto): GraphProto {
   return create(GraphProtoSchema, { ...plain(graph), node, initializer: graph.initializer.filter((t) => read.has(t.name)) });
 }
 
+/** The graph without Identity nodes, apart from those that give an output its name. */
+export function withoutIdentities(graph: GraphProto): GraphProto {
+  const kept = new Set(graph.output.map((o) => o.name));
+  const source = new Map<string, string>();
+  const node: NodeProto[] = [];
+  const rename = (name: string) => source.get(name) ?? name;
+  for (const n of graph.node) {
+    const [input, output] = [n.input[0], n.output[0]!];
+    if (n.opType === 'Identity' && n.domain === '' && input !== undefined && !kept.has(output)) source.set(output, rename(input));
+    else node.push(renamed(n, rename));
+  }
+  return create(GraphProtoSchema, { ...plain(graph), node });
+}
+
 /** The tensors that follow from `sources`, the sources among them. Nodes are in the order of computation. */
 export function dependents(nodes: readonly NodeProto[], sources: Iterable<string>): Set<string> {
   const found = new Set(sources);
