@@ -73,7 +73,7 @@ export async function checkStream(
   const source = samples ? ('samples' as const) : ('synthetic' as const);
   const measuring = (f: number) => progress('Measuring the truncation error', 0.3 + 0.4 * f);
   // Where a bound of h is proven the measured curve is of h too, for the two to be compared; else of what the user gets.
-  const ofRecurrent = proven?.curve.bound != null;
+  const ofRecurrent = (proven?.curve.bound ?? null) !== null;
   const measured = await measure(checkpoint, ofRecurrent, streams, options, runtime, measuring);
   const diverges = !measured.error.worst.every(Number.isFinite);
   const curve = diverges ? null : measured.error;
