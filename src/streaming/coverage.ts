@@ -5,7 +5,7 @@ import { dimSize } from '../checkpoint/onnx/dims.js';
 import type { RecurrentNetwork } from '../network/network.js';
 import { stateSize } from '../network/cell.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
-import { StateMap } from './stateMap.js';
+import { joined, StateMap } from './stateMap.js';
 import { syntheticStreams } from './streams.js';
 import type { StreamingModel } from './streamingModel.js';
 
@@ -58,35 +58,41 @@ export async function uncoveredState(
 /** Runs two frames: what the layers end with in the first must be what they start from in the second, number by number. */
 async function returnsWhatItTakes(
   streaming: StreamingModel,
-  { nodes }: OnnxCheckpoint,
+  checkpoint: OnnxCheckpoint,
   runtime: InferenceRuntime,
 ): Promise<boolean> {
+  const { nodes } = checkpoint;
   const starts = nodes.flatMap((n) => [n.initialH, n.initialC].filter((name) => name !== ''));
   const ends = nodes.flatMap((n) => [n.yH === '' ? n.y : n.yH, ...(n.initialC === '' ? [] : [n.yC])]);
   if (ends.includes('')) return false;
-  const inputs = new Set(streaming.states.map((s) => s.input));
-  // An input of the graph cannot be looked at as an output; behind an Identity it could, but it is known already.
-  if (starts.some((name) => inputs.has(name))) return directPairs(streaming, nodes);
+  // An input of the graph is no tensor that could be looked at, but its value is known: it is what was fed.
+  const fed = new Set(streaming.states.map((s) => s.input));
+  const inside = starts.filter((name) => !fed.has(name));
   const [frame, next] = syntheticStreams(streaming, { lower: -1, upper: 1 }, 1, 2, 31)[0]!;
   const first = await StateMap.load(streaming, ends, runtime);
-  const second = await StateMap.load(streaming, starts, runtime);
+  const second = await StateMap.load(streaming, inside, runtime);
   try {
     const before = await first.step(
       first.initial().map((_, i) => Math.sin(i + 1) / 2),
       frame!,
     );
-    const after = await second.step(before.state, next!);
-    return before.seen.length === after.seen.length && before.seen.every((v, i) => v === after.seen[i]);
+    const seen = inside.length > 0 ? (await second.step(before.state, next!)).seen : new Float64Array();
+    let offset = 0;
+    const values = starts.map((name) => {
+      const state = streaming.states.findIndex((s) => s.input === name);
+      if (state >= 0) return first.part(before.state, state);
+      const size = sizeOf(name, checkpoint);
+      offset += size;
+      return seen.subarray(offset - size, offset);
+    });
+    const started = joined(values);
+    return before.seen.length === started.length && before.seen.every((v, i) => v === started[i]);
   } finally {
     await first.release();
     await second.release();
   }
 }
 
-/** Every state tensor is one layer's initial state, and comes back from that layer. */
-function directPairs(streaming: StreamingModel, nodes: OnnxCheckpoint['nodes']): boolean {
-  const back = new Map(streaming.states.map((s) => [s.input, s.output]));
-  return nodes.every(
-    (n) => [n.y, n.yH].includes(back.get(n.initialH) ?? '-') && (n.initialC === '' || back.get(n.initialC) === n.yC),
-  );
+function sizeOf(name: string, { shapes }: OnnxCheckpoint): number {
+  return (shapes.shape(name) ?? []).reduce((size, dim) => size * (dimSize(dim) ?? 1), 1);
 }

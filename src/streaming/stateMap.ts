@@ -38,6 +38,13 @@ export class StateMap {
     return new StateMap(streaming, session, observed);
   }
 
+  /** One state tensor's values. */
+  part(state: State, index: number): Float64Array {
+    const sizes = this.streaming.states.map((s) => elementCount(s.dims));
+    const from = sizes.slice(0, index).reduce((a, b) => a + b, 0);
+    return state.subarray(from, from + sizes[index]!);
+  }
+
   /** The state from which a stream starts. */
   initial(): State {
     return new Float64Array(this.stateSize);

@@ -5,7 +5,6 @@ import { check } from '../../src/jobs/check.js';
 import { exportTruncated } from '../../src/jobs/export.js';
 import { defaultCheckOptions, type CheckOptions, type CheckpointFiles } from '../../src/jobs/jobs.js';
 import { step } from '../../src/network/forward.js';
-import { signalValue } from '../../src/network/signalValues.js';
 import { streamedNetwork } from '../../src/streaming/coverage.js';
 import { StateMap, joined, type Frame } from '../../src/streaming/stateMap.js';
 import { syntheticStreams } from '../../src/streaming/streams.js';
@@ -46,7 +45,7 @@ describe.each([13, 17])('operator set %i', (opset) => {
       const report = await check(inMemory(bytes), options, runtime, silent);
       expect(report.streaming!.states.map((s) => `${s.input}=${s.output} ${s.kind}`)).toEqual(style.pairs);
       expect(report.layers.map((l) => l.cell)).toEqual(style.cells);
-      expect(report.streaming!.notCertified === null).toBe(style.covered ?? false);
+      expect(report.streaming!.notCertified === null, report.streaming!.notCertified ?? '').toBe(style.covered ?? false);
       expect(report.curve.measured!.length).toBe(49);
       // These models forget: the curve ends far below where it begins, and a length is found.
       expect(report.streaming!.outputMeasured!.at(-1)).toBeLessThan(1e-3);
@@ -119,13 +118,6 @@ describe.each([13, 17])('operator set %i', (opset) => {
         state = next.state;
         expect(largest(own.subarray(0, layer.hiddenSize), next.seen)).toBeLessThan(1e-6);
       }
-      // What the layer reads follows from the graph's input by the signal that was read.
-      const reads = signalValue(
-        layer.input,
-        (name) => stream.at(-1)!.get(name)!,
-        () => new Float64Array(0),
-      );
-      expect(reads.length).toBe(layer.inputSize);
       await map.release();
       await sources.release();
     });

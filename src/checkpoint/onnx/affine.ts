@@ -70,9 +70,8 @@ export class AffineReader {
         return bias && { ...product, bias: product.bias.map((v, i) => v + beta * bias[i]!) };
       }
       case 'Split':
-        return this.part(node, name);
       case 'Slice':
-        return this.slice(node);
+        return this.part(node, name);
       default:
         return null;
     }
@@ -150,24 +149,41 @@ export class AffineReader {
     return rank !== undefined && axis === rank - 1;
   }
 
-  private part(node: NodeProto, name: string): Affine | null {
-    const whole = this.read(node.input[0]!);
-    if (!whole || !this.isLastAxis(intAttribute(node, 'axis') ?? 0, node.input[0]!)) return null;
-    const even = whole.size / node.output.length;
-    const sizes = intsAttribute(node, 'split') ?? this.constants.integers(node.input[1]) ?? node.output.map(() => even);
-    const index = node.output.indexOf(name);
-    const start = sizes.slice(0, index).reduce((x, y) => x + y, 0);
-    return this.columns(whole, start, sizes[index]!);
+  /** The columns of a tensor that a Split or Slice along its last axis takes. */
+  private range(node: NodeProto, name: string, whole: number): { start: number; size: number } | null {
+    const list = (key: string, i: number) => intsAttribute(node, key) ?? this.constants.integers(node.input[i]);
+    if (node.opType === 'Split') {
+      if (!this.isLastAxis(intAttribute(node, 'axis') ?? 0, node.input[0]!)) return null;
+      const sizes = list('split', 1) ?? node.output.map(() => whole / node.output.length);
+      const index = node.output.indexOf(name);
+      return { start: sizes.slice(0, index).reduce((x, y) => x + y, 0), size: sizes[index]! };
+    }
+    const [starts, ends, axes, steps] = [list('starts', 1), list('ends', 2), list('axes', 3), list('steps', 4)];
+    if (starts?.length !== 1 || !ends || (steps && steps[0] !== 1) || !this.isLastAxis(axes?.[0] ?? 0, node.input[0]!))
+      return null;
+    const clamp = (v: number) => Math.min(Math.max(v < 0 ? v + whole : v, 0), whole);
+    return { start: clamp(starts[0]!), size: clamp(ends[0]!) - clamp(starts[0]!) };
   }
 
-  private slice(node: NodeProto): Affine | null {
+  private part(node: NodeProto, name: string): Affine | null {
     const whole = this.read(node.input[0]!);
-    const list = (key: string, i: number) => intsAttribute(node, key) ?? this.constants.integers(node.input[i]);
-    const [starts, ends, axes, steps] = [list('starts', 1), list('ends', 2), list('axes', 3), list('steps', 4)];
-    if (!whole || starts?.length !== 1 || !ends || (steps && steps[0] !== 1)) return null;
-    if (!this.isLastAxis(axes?.[0] ?? 0, node.input[0]!)) return null;
-    const clamp = (v: number) => Math.min(Math.max(v < 0 ? v + whole.size : v, 0), whole.size);
-    const [start, end] = [clamp(starts[0]!), clamp(ends[0]!)];
-    return this.columns(whole, start, end - start);
+    const range = whole && this.range(node, name, whole.size);
+    return range && this.columns(whole, range.start, range.size);
+  }
+
+  /** An elementwise node with the affine function under it, through cuts of its result too; null where there is none. */
+  elementwise(name: string, isKnown: (opType: string) => boolean): { node: NodeProto; affine: Affine } | null {
+    const base = this.base(name);
+    const node = this.producer(base);
+    if (!node || !isStandard(node)) return null;
+    if (isKnown(node.opType)) {
+      const affine = this.read(node.input[0]!);
+      return affine && { node, affine };
+    }
+    if (node.opType !== 'Split' && node.opType !== 'Slice') return null;
+    const whole = this.elementwise(node.input[0]!, isKnown);
+    const range = whole && this.range(node, base, whole.affine.size);
+    const affine = range && this.columns(whole.affine, range.start, range.size);
+    return affine && { node: whole!.node, affine };
   }
 }

@@ -1,4 +1,4 @@
-import { activation, activationNames, sameActivation, type Activation } from '../../network/activation.js';
+import { activation, activationNames, sameActivation, type Activation, type ActivationName } from '../../network/activation.js';
 import type { Cell } from '../../network/cell.js';
 import type { Affine, AffineReader } from './affine.js';
 import { floatAttribute } from './attributes.js';
@@ -42,6 +42,12 @@ interface Gate {
   readonly affine: Affine;
 }
 
+const isActivation = (opType: string) => activationNames.some((name) => name === opType);
+
+function activationAs(node: NodeProto): Activation {
+  return activation(node.opType as ActivationName, floatAttribute(node, 'alpha'), floatAttribute(node, 'beta'));
+}
+
 export class CellPatterns {
   /**
    * @param isState true for a tensor that holds a state from the step before
@@ -65,15 +71,14 @@ export class CellPatterns {
 
   private activationOf(name: string): { activation: Activation; input: string } | null {
     const node = this.producer(this.affine.base(name));
-    const known = node && isStandard(node) ? activationNames.find((a) => a === node.opType) : undefined;
-    if (!node || known === undefined) return null;
-    return { activation: activation(known, floatAttribute(node, 'alpha'), floatAttribute(node, 'beta')), input: node.input[0]! };
+    return node && isStandard(node) && isActivation(node.opType)
+      ? { activation: activationAs(node), input: node.input[0]! }
+      : null;
   }
 
   private gate(name: string): Gate | null {
-    const act = this.activationOf(name);
-    const affine = act && this.affine.read(act.input);
-    return affine && affine.terms.size > 0 ? { activation: act.activation, affine } : null;
+    const found = this.affine.elementwise(name, isActivation);
+    return found && found.affine.terms.size > 0 ? { activation: activationAs(found.node), affine: found.affine } : null;
   }
 
   /** Both orders of a commutative node's operands. */

@@ -152,12 +152,12 @@ export class Shapes {
         return;
       }
       case 'Squeeze': {
-        const axes = this.axes(node, 1, x?.length ?? 0);
-        if (x)
-          this.set(
-            output,
-            x.filter((dim, i) => (axes ? !axes.includes(i) : dim.length > 0)),
-          );
+        if (!x) return;
+        const axes = this.axes(node, 1, x.length);
+        this.set(
+          output,
+          x.filter((dim, i) => (axes ? !axes.includes(i) : dim.length > 0)),
+        );
         return;
       }
       case 'Unsqueeze': {

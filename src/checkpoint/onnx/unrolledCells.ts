@@ -41,7 +41,11 @@ export function replaceUnrolledCells(
 
   const cells: FoundCell[] = [];
   for (const node of graph.node) {
-    const cell = node.output.length === 1 ? patterns.match(node.output[0]!) : null;
+    // A cell ends where its state is computed, not where that is passed on.
+    const cell =
+      node.output.length === 1 && node.opType !== 'Identity' && node.opType !== 'Dropout'
+        ? patterns.match(node.output[0]!)
+        : null;
     if (!cell || !isReturned(cell.nextH) || (cell.nextC !== null && !isReturned(cell.nextC))) continue;
     const tensors = [cell.x, cell.h, cell.nextH, ...(cell.c === null ? [] : [cell.c, cell.nextC!])];
     if (tensors.every(isMatrix)) cells.push(cell);
