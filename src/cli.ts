@@ -45,6 +45,13 @@ function range(text: string): { lower: number; upper: number } {
   return { lower, upper };
 }
 
+/** NAME=VALUE, given any number of times. */
+function assignment(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError('it must be NAME=VALUE, such as sr=16000.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
 /** Options that both commands share, because an export begins with a check. */
 function withCheckOptions(command: Command): Command {
   const d = defaultCheckOptions;
@@ -54,7 +61,17 @@ function withCheckOptions(command: Command): Command {
     .option('--samples <FILE>', 'sample sequences, .npz or .npy (default: NAME.samples.npz beside the checkpoint)')
     .option('--confidence <C>', 'confidence of a length measured on samples', share, d.confidence)
     .option('--quantile <Q>', 'share of sequences that a length measured on samples must hold for', share, d.quantile)
-    .option('--max-length <K>', 'longest truncation length considered', wholeNumber, d.maxLength);
+    .option('--max-length <K>', 'longest truncation length considered', wholeNumber, d.maxLength)
+    .option<Record<string, string>>(
+      '--set <NAME=VALUE>',
+      'fix an input of the model to a value (sr=16000) or a shape (input=1x512); repeatable',
+      assignment,
+    )
+    .option<Record<string, string>>(
+      '--state <IN=OUT>',
+      'streaming models: the output OUT is fed back to the input IN (default: recognised); repeatable',
+      assignment,
+    );
 }
 
 const program = new Command('rnn-stability')

@@ -26,7 +26,7 @@ function filesOf({ name, onnx, samples }: Example): CheckpointFiles {
  * @throws Error when the two disagree
  */
 export async function compareRuntimes(example: Example): Promise<number> {
-  const { onnx } = await openCheckpoint(filesOf(example));
+  const { onnx } = await openCheckpoint(filesOf(example), { set: {}, states: {} }, runtime);
   const axes = readModelInputs(onnx);
   const batch = sampleBatch(axes, readSamples(example.samples, example.name), example.name);
   const session = await runtime.load(example.onnx);

@@ -8,11 +8,21 @@ export interface CommonArguments {
   confidence: number;
   quantile: number;
   maxLength: number;
+  set?: Record<string, string>;
+  state?: Record<string, string>;
 }
 
 export function checkOptions(args: CommonArguments): CheckOptions {
-  const { epsilon, confidence, quantile, maxLength, inputRange } = args;
-  return { epsilon, confidence, quantile, maxLength, ...(inputRange ? { inputRange } : {}) };
+  const { epsilon, confidence, quantile, maxLength, inputRange, set, state } = args;
+  return {
+    epsilon,
+    confidence,
+    quantile,
+    maxLength,
+    ...(inputRange ? { inputRange } : {}),
+    ...(set ? { set } : {}),
+    ...(state ? { states: state } : {}),
+  };
 }
 
 /** Progress on one line of a terminal; silent in a pipe or a log. */

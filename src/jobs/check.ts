@@ -2,9 +2,9 @@ import { BadInputError } from '../errors.js';
 import { openCheckpoint, type OpenedCheckpoint } from '../checkpoint/open.js';
 import { parameterCount, type RecurrentNetwork } from '../network/network.js';
 import { walkSignal } from '../network/signal.js';
-import { measureCurve, type MeasuredCurve } from '../measurement/measuredCurve.js';
+import { measureCurve } from '../measurement/measuredCurve.js';
 import { sourceSequences } from '../measurement/sequences.js';
-import { statisticalLength, type StatisticalLength } from '../measurement/statisticalLength.js';
+import { statisticalLength } from '../measurement/statisticalLength.js';
 import type { Diagnostic, LayerReport, StabilityReport } from '../report/report.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
 import {
@@ -21,6 +21,8 @@ import { smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
 import { defaultInputRange, freeSources } from '../stability/networkBounds.js';
 import { analyse, drive } from './analyse.js';
 import type { CheckOptions, CheckpointFiles, Progress } from './jobs.js';
+import { mergeCurves, sampleDiagnostics } from './measured.js';
+import { checkStream, type CheckedStream } from './stream.js';
 import { decideVerdict, summarise, verdictDiagnostic, type Findings } from './verdict.js';
 
 /** How many synthetic sequences stand in where there are no samples, and how much longer they are than the longest window. */
@@ -90,43 +92,6 @@ function inputDiagnostics(network: RecurrentNetwork, range: StabilityReport['inp
   return diagnostics;
 }
 
-const streamingDiagnostic: Diagnostic = {
-  code: 'streaming-model',
-  severity: 'information',
-  message:
-    'This is a streaming model: it takes one step per call and the caller carries the state. Its layers are certified as usual; the truncation error over many calls is not measured yet, and such a model cannot be exported yet.',
-};
-
-function sampleDiagnostics(
-  statistical: StatisticalLength | null,
-  options: CheckOptions,
-  name: string | null,
-  curve: MeasuredCurve | null,
-): Diagnostic[] {
-  if (!name) {
-    return curve
-      ? [
-          {
-            code: 'no-samples',
-            severity: 'hint',
-            message:
-              'No samples were given: the measured curve is from synthetic sequences of the stated range. Put NAME.samples.npz beside the checkpoint or choose a samples file for a statement about your data.',
-          },
-        ]
-      : [];
-  }
-  if (statistical?.kind === 'too-few') {
-    return [
-      {
-        code: 'too-few-samples',
-        severity: 'warning',
-        message: `${name} holds ${statistical.sequences} sequences; ${statistical.needed} are needed for the quantile ${options.quantile} with confidence ${options.confidence}. Give more sequences or ask for a lower quantile.`,
-      },
-    ];
-  }
-  return [];
-}
-
 /** Synthetic sequences longer than the windows that they are cut into. */
 export function standIn(axes: InputAxes, options: CheckOptions, longest: number): InputBatch {
   const range = options.inputRange ?? defaultInputRange;
@@ -140,15 +105,19 @@ export async function runCheck(
   options: CheckOptions,
   runtime: InferenceRuntime,
   progress: Progress,
-): Promise<Checked> {
+): Promise<Checked | CheckedStream> {
   await progress('Reading the checkpoint', 0);
-  const checkpoint = await openCheckpoint(files);
+  const checkpoint = await openCheckpoint(files, { set: options.set ?? {}, states: options.states ?? {} }, runtime);
+  if (checkpoint.streaming) {
+    const samples = await findSamples(files);
+    return checkStream(files.name, { ...checkpoint, streaming: checkpoint.streaming }, samples, options, runtime, progress);
+  }
   const { network } = checkpoint.onnx;
   const axes = readModelInputs(checkpoint.onnx);
   const range = options.inputRange ?? defaultInputRange;
 
   // A model of a fixed length has no longer context than that, and with all of it nothing is truncated.
-  const fixedLength = axes.streaming ? null : axes.time;
+  const fixedLength = axes.time;
   const maxLength = Math.min(options.maxLength, fixedLength ?? Infinity);
   const analysis = await analyse(network, range, { epsilon: options.epsilon, maxLength }, (step, f) =>
     progress(step, 0.05 + 0.55 * f),
@@ -191,7 +160,6 @@ export async function runCheck(
     confidence: options.confidence,
     measured: measuredCurve && { ...measuredCurve, source },
     fixedLength,
-    streaming: axes.streaming,
     diverges,
   };
   const { verdict, safeLength } = decideVerdict(findings);
@@ -219,7 +187,6 @@ export async function runCheck(
     layers: [...analysis.layers],
     diagnostics: [
       verdictDiagnostic(verdict, summary),
-      ...(axes.streaming ? [streamingDiagnostic] : []),
       ...inputDiagnostics(network, inputRange),
       ...refusals,
       ...sampleDiagnostics(statistical, options, samples?.name ?? null, measuredCurve),
@@ -237,22 +204,6 @@ function exactAtTheEnd(curve: ErrorCurve): ErrorCurve {
 /** A stack is stable by the paper's conditions when every layer meets them. */
 function paperHolds(layers: readonly LayerReport[]): boolean {
   return layers.length === 1 && layers[0]!.certificates.some((c) => c.name === 'miller-hardt' && c.holds);
-}
-
-/** The measured values at the lengths of the certified curve, as far as they reach. */
-function mergeCurves(
-  curve: { k: number[]; bound: number[] | null },
-  measured: MeasuredCurve | null,
-  source: 'samples' | 'synthetic',
-): StabilityReport['curve'] {
-  const values = measured && new Map(measured.k.map((length, i) => [length, measured.worst[i]!]));
-  const reached = values ? curve.k.findIndex((length) => !values.has(length)) : 0;
-  return {
-    k: curve.k,
-    bound: curve.bound,
-    measured: values && curve.k.slice(0, reached < 0 ? curve.k.length : reached).map((length) => values.get(length)!),
-    measuredOn: measured && { source, sequences: measured.sequences, windows: measured.windows.reduce((a, b) => a + b, 0) },
-  };
 }
 
 /** Samples that leave the stated range make the certificate silent about them. */

@@ -1,29 +1,16 @@
 import { writeModel } from '../checkpoint/onnx/model.js';
 import { BadInputError } from '../errors.js';
-import type { StabilityReport } from '../report/report.js';
 import { formatNumber } from '../report/format.js';
 import type { Verification } from '../report/verification.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
 import type { InputBatch } from '../samples/modelInputs.js';
-import { smallestLength } from '../stability/errorCurve.js';
 import { compareWithOriginal, type Comparison } from '../truncation/verify.js';
 import { placementOf, PositionUses } from '../truncation/placement.js';
 import { describeInMetadata, truncateToWindow } from '../truncation/window.js';
 import { runCheck, standIn, type Checked } from './check.js';
+import { basisInWords, basisOf, boundAt, suggestedLength, type Choice } from './exportLength.js';
+import { exportStream } from './streamExport.js';
 import type { CheckpointFiles, ExportOptions, ExportResult, Progress } from './jobs.js';
-
-interface Choice {
-  readonly k: number;
-  readonly basis: Verification['basis'];
-}
-
-/** A length that was asked for is as good as the safe one where the same proof or the same samples cover it. */
-function basisOf(report: StabilityReport, k: number): Choice['basis'] {
-  const safe = report.safeLength;
-  if (!safe || k < safe.k) return 'user';
-  if (safe.basis === 'samples') return 'samples';
-  return (boundAt(report, k) ?? Infinity) <= report.epsilon ? 'certified' : 'user';
-}
 
 /** @throws BadInputError when nothing suggests a length */
 function chooseLength(options: ExportOptions, { report, axes, checkpoint: { onnx } }: Checked): Choice {
@@ -39,32 +26,8 @@ function chooseLength(options: ExportOptions, { report, axes, checkpoint: { onnx
     return { k, basis: whole(k) ? 'full' : report.safeLength.basis };
   }
   if (axes.time !== null) return { k: axes.time, basis: 'full' };
-  const { k: lengths, measured, measuredOn } = report.curve;
-  const suggested = measured && measuredOn?.source === 'synthetic' ? smallestLength(lengths, measured, report.epsilon) : null;
-  if (suggested !== null) return { k: Math.max(1, suggested), basis: 'synthetic' };
-  throw new BadInputError(
-    'no-safe-length',
-    `no length up to ${report.curve.k[report.curve.k.length - 1] ?? 0} keeps the error below ${formatNumber(report.epsilon)}, certified or measured; ` +
-      'state one with --length, allow a larger --epsilon, or raise --max-length',
-  );
+  return suggestedLength(report);
 }
-
-/**
- * Certified bound at k; null where the curve does not hold k. A shorter length's bound will not do: the curve can rise, since
- * it starts from the distance to the initial state, which two later states may exceed.
- */
-function boundAt(report: StabilityReport, k: number): number | null {
-  const index = report.curve.k.indexOf(k);
-  return index < 0 ? null : (report.curve.bound?.[index] ?? null);
-}
-
-const basisInWords: Record<Verification['basis'], string> = {
-  certified: 'certified',
-  samples: 'measured on your samples',
-  synthetic: 'measured on synthetic input only, no guarantee',
-  full: 'the whole sequence, nothing truncated',
-  user: 'as you asked',
-};
 
 function summarise(
   k: number,
@@ -94,13 +57,8 @@ export async function exportTruncated(
   progress: Progress,
 ): Promise<ExportResult> {
   const checked = await runCheck(files, options, runtime, (step, f) => progress(step, 0.6 * f));
+  if ('streams' in checked) return exportStream(files.name, checked, options, runtime, progress);
   const { report, axes } = checked;
-  if (axes.streaming) {
-    throw new BadInputError(
-      'streaming-model',
-      'this is a streaming model (one step per call, the caller carries the state), which cannot be exported yet; export the model with a time axis instead',
-    );
-  }
   const { k, basis: chosen } = chooseLength(options, checked);
   await progress(`Unrolling ${k} steps`, 0.65);
   const window = truncateToWindow(checked.checkpoint.onnx, k, axes.time);

@@ -12,6 +12,10 @@ export interface CheckOptions {
   maxLength: number;
   confidence: number;
   quantile: number;
+  /** Values and shapes of inputs, by name: `sr` → `16000`, `input` → `1x512`. */
+  set?: Readonly<Record<string, string>>;
+  /** Outputs that the caller feeds back, by the input they go to; absent: recognised. */
+  states?: Readonly<Record<string, string>>;
 }
 
 export const defaultCheckOptions: CheckOptions = { epsilon: 1e-3, maxLength: 256, confidence: 0.95, quantile: 0.99 };

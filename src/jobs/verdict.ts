@@ -1,6 +1,6 @@
 import type { Diagnostic, StabilityReport, Verdict } from '../report/report.js';
 import { formatNumber } from '../report/format.js';
-import { smallestLength } from '../stability/errorCurve.js';
+import { settledLength } from '../stability/errorCurve.js';
 
 /** Verdict, safe length and the sentences that explain them, from what was proven and measured. */
 export interface Findings {
@@ -28,8 +28,6 @@ export interface Findings {
   readonly fixedLength: number | null;
   /** The state overflowed on an input of the stated range or of the samples. */
   readonly diverges: boolean;
-  /** One step per call: nothing can be measured on sequences. */
-  readonly streaming: boolean;
 }
 
 /** True when the last half of the measured curve stays above ε without falling. */
@@ -86,7 +84,7 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
         return `No contraction constant below 1 was certified, but the error bound still falls: the last ${safeLength.k} steps determine the output within ${eps} for every input of the stated range.`;
       }
       // What the synthetic curve suggests: a measurement on made-up input, never called safe.
-      const suggested = f.measured && smallestLength(f.measured.k, f.measured.worst, f.epsilon);
+      const suggested = f.measured && settledLength(f.measured.k, f.measured.worst, f.epsilon);
       const measured =
         f.measured?.source === 'synthetic'
           ? suggested === null
@@ -98,9 +96,7 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
           ? ` Your ${f.statistical.sequences} sample sequences are too few for a statement about ${percent(f.quantile)} of sequences with confidence ${percent(f.confidence)}: ${f.statistical.needed} are needed, or a lower quantile.`
           : f.statistical?.kind === 'not-reached'
             ? ` On your samples no length up to ${f.measured?.k[f.measured.k.length - 1] ?? 0} keeps the error below ${eps}.`
-            : f.streaming
-              ? ' It is a streaming model, whose truncation error is not measured yet; state a narrower input range if your data allow it.'
-              : ' Give sample sequences of your data for an answer that holds for them.';
+            : ' Give sample sequences of your data for an answer that holds for them.';
       return `Not certified: no contraction constant below 1 was found for the stated input range.${measured}${next}${full}`;
     }
   }

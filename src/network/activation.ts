@@ -156,3 +156,7 @@ export function activation(name: ActivationName, alpha?: number, beta?: number):
   const slope = (x: number): number => at(x)?.slope(x) ?? NaN;
   return { name, alpha: a, beta: b, value, slope, pieces };
 }
+
+export function sameActivation(a: Activation, b: Activation): boolean {
+  return a.name === b.name && a.alpha === b.alpha && a.beta === b.beta;
+}

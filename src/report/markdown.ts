@@ -1,6 +1,6 @@
 import { formatNumber } from './format.js';
 import type { StabilityReport } from './report.js';
-import { lambdaInWords, layerRows, rangeInWords, safeLengthInWords } from './words.js';
+import { errorPlace, lambdaInWords, layerRows, rangeInWords, safeLengthInWords, streamingRows } from './words.js';
 
 /** Text from a checkpoint made harmless in Markdown: no markup, no table cell ends, no HTML. */
 function escape(text: string): string {
@@ -23,14 +23,14 @@ export function markdownReport(report: StabilityReport): string {
     row(['', '']),
     row(['---', '---']),
     row(['safe length', escape(safeLengthInWords(report))]),
-    row(['error allowed', formatNumber(report.epsilon)]),
+    row(['error allowed', `${formatNumber(report.epsilon)} ${errorPlace(report)}`]),
     row(['input range', escape(rangeInWords(report.inputRange))]),
     row(['contraction λ', escape(lambdaInWords(report))]),
+    ...(report.streaming ? streamingRows(report.streaming).map((cells) => row(cells.map(escape))) : []),
     '',
-    row(header!),
-    row(header!.map(() => '---')),
-    ...layers.map((cells) => row(cells.map(escape))),
-    '',
+    ...(layers.length > 0
+      ? [row(header!), row(header!.map(() => '---')), ...layers.map((cells) => row(cells.map(escape))), '']
+      : []),
     ...report.diagnostics.slice(1).map((d) => `- ${d.severity}: ${escape(d.message)} \`${d.code}\``),
   ];
   return lines.join('\n') + '\n';

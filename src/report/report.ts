@@ -54,6 +54,63 @@ const DiagnosticSchema = Type.Object({
   layer: Type.Optional(Type.String()),
 });
 
+const StreamingSchema = Type.Object(
+  {
+    frames: Type.Array(Type.Object({ name: Type.String(), shape: Type.Array(Type.Integer()) }), {
+      description: 'Inputs that change from call to call, with the shape of one frame',
+    }),
+    states: Type.Array(
+      Type.Object({
+        input: Type.String(),
+        output: Type.String({ description: 'The output that the caller feeds back to the input' }),
+        shape: Type.Array(Type.Integer()),
+        kind: Type.Union(
+          [
+            Type.Literal('hidden'),
+            Type.Literal('cell'),
+            Type.Literal('packed'),
+            Type.Literal('cache'),
+            Type.Literal('mixed'),
+            Type.Literal('general'),
+          ],
+          { description: 'h, c, both in one tensor, past inputs, past inputs beside h or c, or a state of no known form' },
+        ),
+        of: Type.Array(Type.String(), { description: 'The recurrent nodes that it is the state of' }),
+      }),
+    ),
+    errorOf: Type.Union([Type.Literal('recurrent'), Type.Literal('outputs')], {
+      description: 'What the curves are the error of: h of the recurrent layers, or the outputs of the model',
+    }),
+    outputMeasured: Type.Union([Type.Array(Type.Number()), Type.Null()], {
+      description: "Worst measured error of the model's outputs at the first lengths of the curve",
+    }),
+    notCertified: Type.Union([Type.String(), Type.Null()], { description: 'Why no certificate covers the carried state' }),
+    sensitivity: Type.Union([
+      Type.Object({
+        lyapunov: Type.Number({ description: 'Largest Lyapunov exponent per frame; negative: errors shrink' }),
+        lyapunovError: Type.Number({ description: 'Its standard error' }),
+        steps: Type.Integer(),
+        oneStep: NullableNumber,
+        product: NullableNumber,
+        productLength: Type.Integer(),
+      }),
+      Type.Null(),
+    ]),
+    cost: Type.Union([
+      Type.Object({
+        k: Type.Integer(),
+        nodes: Type.Integer(),
+        bytes: Type.Integer(),
+        originalMilliseconds: Type.Number({ description: 'Median time of one frame of the original' }),
+        statelessMilliseconds: Type.Number({ description: 'Median time of one answer of the stateless model' }),
+        stateBytes: Type.Integer({ description: 'State that need not be kept for every stream any more' }),
+      }),
+      Type.Null(),
+    ]),
+  },
+  { description: 'Only for models that compute one frame per call while the caller carries the state' },
+);
+
 const NumberOrList = Type.Union([Type.Number(), Type.Array(Type.Number())]);
 
 export const ReportSchema = Type.Object(
@@ -109,6 +166,7 @@ export const ReportSchema = Type.Object(
       ]),
     }),
     layers: Type.Array(LayerSchema),
+    streaming: Type.Optional(StreamingSchema),
     diagnostics: Type.Array(DiagnosticSchema),
   },
   { $id: 'urn:rnn-stability:report:1', title: 'RNN Stability report' },
@@ -118,4 +176,5 @@ export type StabilityReport = Static<typeof ReportSchema>;
 export type LayerReport = Static<typeof LayerSchema>;
 export type Certificate = Static<typeof CertificateSchema>;
 export type Diagnostic = Static<typeof DiagnosticSchema>;
+export type StreamingReport = Static<typeof StreamingSchema>;
 export type Verdict = StabilityReport['verdict'];

@@ -1,6 +1,6 @@
 import { formatNumber } from './format.js';
 import type { StabilityReport } from './report.js';
-import { lambdaInWords, layerRows, number, rangeInWords, safeLengthInWords } from './words.js';
+import { errorPlace, lambdaInWords, layerRows, number, rangeInWords, safeLengthInWords, streamingRows } from './words.js';
 
 /** The report for a terminal. */
 
@@ -37,13 +37,20 @@ function table(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
+/** The measured error of a streaming model's outputs, where the curve itself is of something else. */
+function outputCurve({ streaming }: StabilityReport): readonly number[] | null {
+  return streaming?.errorOf === 'recurrent' ? streaming.outputMeasured : null;
+}
+
 /** Lengths worth a row: powers of two, the safe length, and the last. */
 function curveRows(report: StabilityReport): string[][] {
   const { k, bound, measured } = report.curve;
+  const outputError = outputCurve(report);
   const rows: string[][] = [];
   k.forEach((length, i) => {
     const shown = length === 0 || Number.isInteger(Math.log2(length)) || length === report.safeLength?.k || i === k.length - 1;
-    if (shown) rows.push([String(length), number(bound?.[i] ?? null), number(measured?.[i] ?? null)]);
+    const outputs = outputError ? [number(outputError[i] ?? null)] : [];
+    if (shown) rows.push([String(length), number(bound?.[i] ?? null), number(measured?.[i] ?? null), ...outputs]);
   });
   return rows;
 }
@@ -58,14 +65,14 @@ export function textReport(report: StabilityReport): string {
     '',
     ...table([
       ['safe length', safeLengthInWords(report)],
-      ['error allowed', `${formatNumber(report.epsilon)} at the recurrent output`],
+      ['error allowed', `${formatNumber(report.epsilon)} ${errorPlace(report)}`],
       ['input range', rangeInWords(report.inputRange)],
       ['contraction λ', lambdaInWords(report)],
+      ...(report.streaming ? streamingRows(report.streaming) : []),
     ]),
+    ...(report.layers.length > 0 ? ['', ...table(layerRows(report))] : []),
     '',
-    ...table(layerRows(report)),
-    '',
-    ...table([['k', 'error bound', measuredHeader], ...curveRows(report)]),
+    ...table([['k', 'error bound', measuredHeader, ...(outputCurve(report) ? ['at the outputs'] : [])], ...curveRows(report)]),
   ];
   const notes = report.diagnostics.slice(1);
   if (notes.length > 0) lines.push('', ...notes.map((d) => wrap(`${d.severity}: ${d.message} [${d.code}]`, '  ')));

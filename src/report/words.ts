@@ -1,5 +1,5 @@
 import { formatNumber } from './format.js';
-import type { StabilityReport } from './report.js';
+import type { StabilityReport, StreamingReport } from './report.js';
 
 /** Parts of a report in words, for the forms that people read. */
 
@@ -30,6 +30,51 @@ export function lambdaInWords({ lambda, lambdaLowerBound }: Pick<StabilityReport
         ? `${formatNumber(lambda)} certified`
         : `none below 1 certified (best bound ${formatNumber(lambda)})`;
   return lambdaLowerBound === null ? certified : `${certified}; no fixed norm gives less than ${formatNumber(lambdaLowerBound)}`;
+}
+
+/** Where ε is measured: a streaming model without a proven bound is judged by what it gives out. */
+export function errorPlace({ streaming }: StabilityReport): string {
+  return streaming?.errorOf === 'outputs' ? "at the model's outputs" : 'at the recurrent output';
+}
+
+const stateKinds: Record<StreamingReport['states'][number]['kind'], string> = {
+  hidden: 'hidden state',
+  cell: 'cell state',
+  packed: 'hidden and cell states in one tensor',
+  cache: 'cache of past inputs',
+  mixed: 'caches and recurrent states in one tensor',
+  general: 'state',
+};
+
+/** One state: `state ← stateN [2, 1, 128]: hidden and cell states in one tensor of LSTM_1`. */
+export function stateInWords(s: StreamingReport['states'][number]): string {
+  const of = s.of.length === 0 ? '' : ` of ${s.of.length > 3 ? `${s.of.length} layers` : s.of.join(', ')}`;
+  return `${s.input} ← ${s.output} [${s.shape.join(', ')}]: ${stateKinds[s.kind]}${of}`;
+}
+
+/** What is special about a streaming model, as a table of names and values. */
+export function streamingRows({ frames, states, sensitivity, cost }: StreamingReport): string[][] {
+  const rows = [
+    ['one frame', frames.map((f) => `${f.name} [${f.shape.join(', ')}]`).join(', ')],
+    ...states.map((s, i) => [i === 0 ? 'carried state' : '', stateInWords(s)]),
+  ];
+  if (sensitivity) {
+    const { lyapunov, lyapunovError, steps, oneStep, product, productLength } = sensitivity;
+    const norms =
+      oneStep === null ? '' : `; ‖∂s′/∂s‖ up to ${formatNumber(oneStep)}, over ${productLength} frames ${number(product)}`;
+    rows.push([
+      'growth of errors',
+      `Lyapunov exponent ${formatNumber(lyapunov)} ± ${formatNumber(lyapunovError)} per frame (measured, ${steps} frames)${norms}`,
+    ]);
+  }
+  if (cost) {
+    rows.push([
+      'without state',
+      `k = ${cost.k}: ${formatNumber(cost.statelessMilliseconds)} ms for one answer (${cost.nodes} nodes, ${formatNumber(cost.bytes / 1000)} kB) ` +
+        `where one call of the original takes ${formatNumber(cost.originalMilliseconds)} ms; saves ${formatNumber(cost.stateBytes / 1000)} kB of state for every stream`,
+    ]);
+  }
+  return rows;
 }
 
 /** The layers as a table, its header first. */

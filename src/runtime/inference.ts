@@ -3,8 +3,12 @@ import type { Tensor } from '../checkpoint/onnx/tensor.js';
 
 /** ONNX Runtime as the jobs see it, so that a worker, the command line and the tests can bring their own. */
 export interface InferenceRuntime {
-  /** @throws Error with ONNX Runtime's message when it refuses the model */
-  load(model: Uint8Array): Promise<InferenceSession>;
+  /**
+   * @param nodes of the model, where there may be many: above some thousands the model is run as it is, because optimising it
+   * takes time that grows with the square of their number
+   * @throws Error with ONNX Runtime's message when it refuses the model
+   */
+  load(model: Uint8Array, nodes?: number): Promise<InferenceSession>;
 }
 
 export interface InferenceSession {

@@ -27,8 +27,6 @@ export interface InputAxes {
   /** Steps of the sequence; null when the model takes any number. */
   readonly time: number | null;
   readonly batch: number | null;
-  /** One step per call, with the state carried by the caller: the sequence is the calls, and the graph shows none of it. */
-  readonly streaming: boolean;
 }
 
 /** @throws BadInputError when no input of the graph carries the sequence */
@@ -61,8 +59,7 @@ export function readModelInputs(checkpoint: OnnxCheckpoint): InputAxes {
     });
   const first = checkpoint.nodes.map((node) => timeAndBatch(node, checkpoint.shapes)).find((a) => a !== null);
   const time = first ? dimSize(first.time) : null;
-  const carried = checkpoint.network.layers.some((layer) => layer.directions.some((d) => d.initialState === 'input'));
-  return { inputs, time, batch: first ? dimSize(first.batch) : null, streaming: time === 1 && carried };
+  return { inputs, time, batch: first ? dimSize(first.batch) : null };
 }
 
 /** A batch of whole sequences, ready for the model. */

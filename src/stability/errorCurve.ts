@@ -200,3 +200,9 @@ export function smallestLength(k: readonly number[], values: readonly number[], 
   const index = values.findIndex((v) => v <= epsilon);
   return index < 0 ? null : k[index]!;
 }
+
+/** Smallest k from which on no value exceeds ε; null when the last one does. For measured curves, which may rise again. */
+export function settledLength(k: readonly number[], values: readonly number[], epsilon: number): number | null {
+  const last = values.findLastIndex((v) => !(v <= epsilon));
+  return last === values.length - 1 ? null : k[last + 1]!;
+}

@@ -1,5 +1,5 @@
 import type { Activation } from '../network/activation.js';
-import { floatAttribute, intAttribute, type GraphBuilder } from './graphBuilder.js';
+import { floatAttribute, intAttribute, type GraphBuilder } from '../checkpoint/onnx/graphBuilder.js';
 
 /** The nodes of one activation. */
 export function activationNode(g: GraphBuilder, act: Activation, x: string): string {
@@ -28,8 +28,4 @@ export function activationNode(g: GraphBuilder, act: Activation, x: string): str
     default:
       return g.node(act.name, [x]);
   }
-}
-
-export function sameActivation(a: Activation, b: Activation): boolean {
-  return a.name === b.name && a.alpha === b.alpha && a.beta === b.beta;
 }

@@ -2,8 +2,9 @@ import { gatesOf, type Cell, type Gate, type GruCell, type LstmCell, type RnnCel
 import type { RecurrentNode } from '../checkpoint/onnx/recurrent.js';
 import { DataType } from '../checkpoint/onnx/tensor.js';
 import { transposed, type Matrix } from '../network/matrix.js';
-import { activationNode, sameActivation } from './activationNodes.js';
-import { intAttribute, intsAttribute, type GraphBuilder } from './graphBuilder.js';
+import { sameActivation } from '../network/activation.js';
+import { activationNode } from './activationNodes.js';
+import { intAttribute, intsAttribute, type GraphBuilder } from '../checkpoint/onnx/graphBuilder.js';
 
 /**
  * Writes a recurrent node as `length` feed-forward steps that share one set of weights. Inside, every state is

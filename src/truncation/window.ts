@@ -16,9 +16,10 @@ import {
   type ValueInfoProto,
 } from '../checkpoint/onnx/onnx_pb.js';
 import type { OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
+import { liveNodes, readsOf } from '../checkpoint/onnx/graphs.js';
 import { DataType, tensorProto } from '../checkpoint/onnx/tensor.js';
 import { dimSize } from '../checkpoint/onnx/dims.js';
-import { GraphBuilder, intsAttribute as intsAttributeProto } from './graphBuilder.js';
+import { GraphBuilder, intsAttribute as intsAttributeProto } from '../checkpoint/onnx/graphBuilder.js';
 import { placementOf, PositionUses, windowFor, type Placement } from './placement.js';
 import { unrollNode } from './unroll.js';
 
@@ -150,11 +151,11 @@ class WindowWriter {
       added.push(...g.initializers);
     }
     const outputs = this.graph.output.map((info) => this.output(info, nodes, added));
-    const alive = reachable(
+    const alive = liveNodes(
       nodes,
       outputs.map((o) => o.name),
     );
-    const used = new Set(alive.flatMap((node) => [...node.input]));
+    const used = new Set(alive.flatMap(readsOf));
     const initialized = new Set(this.graph.initializer.map((t) => t.name));
     const graph = create(GraphProtoSchema, {
       ...plain(this.graph),
@@ -251,24 +252,6 @@ class WindowWriter {
     }
     return node;
   }
-}
-
-/** The nodes that the outputs need, in their order. */
-function reachable(nodes: readonly NodeProto[], outputs: readonly string[]): NodeProto[] {
-  const needed = new Set(outputs);
-  const alive = new Set<NodeProto>();
-  for (let i = nodes.length - 1; i >= 0; i--) {
-    const node = nodes[i]!;
-    if (!node.output.some((o) => needed.has(o))) continue;
-    alive.add(node);
-    for (const input of node.input) needed.add(input);
-    // Bodies of control flow read tensors of the outer graph by name.
-    for (const attribute of node.attribute) {
-      for (const body of [...(attribute.g ? [attribute.g] : []), ...attribute.graphs])
-        for (const inner of body.node) inner.input.forEach((n) => needed.add(n));
-    }
-  }
-  return nodes.filter((node) => alive.has(node));
 }
 
 /** Says in the file itself what it is. */

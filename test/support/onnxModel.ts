@@ -13,6 +13,7 @@ import {
   TypeProtoSchema,
   ValueInfoProtoSchema,
   type AttributeProto,
+  type GraphProto,
   type NodeProto,
   type TensorProto,
   type ValueInfoProto,
@@ -21,7 +22,7 @@ import { DataType, tensorProto } from '../../src/checkpoint/onnx/tensor.js';
 
 /** Small ONNX models from plain values: what an exporter would write, without one. */
 
-export type AttributeValue = number | string | readonly number[] | readonly string[] | TensorProto;
+export type AttributeValue = number | string | readonly number[] | readonly string[] | TensorProto | GraphProto;
 export type Attributes = Readonly<Record<string, AttributeValue | undefined>>;
 /** Sizes, or names of symbolic sizes. */
 export type Dims = readonly (number | string)[];
@@ -37,7 +38,9 @@ function attribute(name: string, value: AttributeValue): AttributeProto {
     if (float) return create(AttributeProtoSchema, { name, type: Kind.FLOAT, f: value });
     return create(AttributeProtoSchema, { name, type: Kind.INT, i: BigInt(value) });
   }
-  if ('$typeName' in value) return create(AttributeProtoSchema, { name, type: Kind.TENSOR, t: value });
+  if ('$typeName' in value && value.$typeName === GraphProtoSchema.typeName)
+    return create(AttributeProtoSchema, { name, type: Kind.GRAPH, g: value as GraphProto });
+  if ('$typeName' in value) return create(AttributeProtoSchema, { name, type: Kind.TENSOR, t: value as TensorProto });
   if (value.length > 0 && typeof value[0] === 'string')
     return create(AttributeProtoSchema, { name, type: Kind.STRINGS, strings: (value as readonly string[]).map(encode) });
   const numbers = value as readonly number[];

@@ -1,4 +1,11 @@
-import type { NodeProto, TensorProto, ValueInfoProto } from '../../src/checkpoint/onnx/onnx_pb.js';
+import { create } from '@bufbuild/protobuf';
+import {
+  GraphProtoSchema,
+  type GraphProto,
+  type NodeProto,
+  type TensorProto,
+  type ValueInfoProto,
+} from '../../src/checkpoint/onnx/onnx_pb.js';
 import { DataType } from '../../src/checkpoint/onnx/tensor.js';
 import { integers, modelBytes, node, port, weights, type Attributes, type Dims } from './onnxModel.js';
 import type { Random } from './random.js';
@@ -23,6 +30,8 @@ export class TestGraph {
   constructor(
     readonly opset: number,
     readonly random: Random,
+    /** In front of every name, for the body of an If, Loop or Scan. */
+    private readonly prefix = '',
   ) {}
 
   input(name: string, dims: Dims, type: DataType = DataType.FLOAT): string {
@@ -34,27 +43,31 @@ export class TestGraph {
     this.outputs.push(port(tensor, dims, type));
   }
 
-  node(opType: string, inputs: readonly string[], attributes: Attributes = {}, outputs = [`t${this.count++}`]): string {
+  node(opType: string, inputs: readonly string[], attributes: Attributes = {}, outputs = [this.name('t')]): string {
     this.nodes.push(node(opType, inputs, outputs, attributes));
     return outputs[0]!;
   }
 
+  private name(kind: string): string {
+    return `${this.prefix}${kind}${this.count++}`;
+  }
+
   /** Stored weights, uniform within ± range. */
   weight(dims: readonly number[], range = 0.5, type: DataType = DataType.FLOAT): string {
-    const name = `w${this.count++}`;
+    const name = this.name('w');
     const size = dims.reduce((a, b) => a * b, 1);
     this.initializers.push(weights(name, dims, this.random.floats(size, -range, range), type));
     return name;
   }
 
   integers(values: readonly number[], dims: readonly number[] = [values.length]): string {
-    const name = `i${this.count++}`;
+    const name = this.name('i');
     this.initializers.push(integers(name, values, dims));
     return name;
   }
 
   floats(values: readonly number[]): string {
-    const name = `f${this.count++}`;
+    const name = this.name('f');
     this.initializers.push(weights(name, [values.length], values));
     return name;
   }
@@ -78,7 +91,7 @@ export class TestGraph {
   }
 
   split(x: string, axis: number, sizes: readonly number[]): string[] {
-    const outputs = sizes.map(() => `t${this.count++}`);
+    const outputs = sizes.map(() => this.name('t'));
     if (this.opset < 13) this.node('Split', [x], { axis, split: sizes }, outputs);
     else this.node('Split', [x, this.integers(sizes)], { axis }, outputs);
     return outputs;
@@ -124,6 +137,18 @@ export class TestGraph {
     this.count++;
     this.node(operator, operands, { hidden_size: hidden, direction, ...attributes }, outputs);
     return { y: outputs[0]!, yH: outputs[1]! };
+  }
+
+  /** The graph as the body of an If, Loop or Scan. */
+  body(): GraphProto {
+    const { inputs, outputs, nodes, initializers } = this;
+    return create(GraphProtoSchema, {
+      name: `${this.prefix}body`,
+      input: inputs,
+      output: outputs,
+      node: nodes,
+      initializer: initializers,
+    });
   }
 
   bytes(): Uint8Array {

@@ -219,14 +219,18 @@ function gather(node: NodeProto, [source, indices]: readonly (Tensor | null)[]):
 }
 
 /** Elementwise arithmetic with a scalar or an equal shape, as shape computations need it. */
-function arithmetic(compute: (a: number, b: number) => number): Operation {
+function arithmetic(compute: (a: number, b: number) => number, type?: DataType): Operation {
   return (_node, [a, b]) => {
     if (!a || !b) return null;
     const long = a.data.length >= b.data.length ? a : b;
     if (a.data.length !== b.data.length && a.data.length !== 1 && b.data.length !== 1) return null;
     const data = long.data.map((_, i) => compute(a.data[a.data.length === 1 ? 0 : i]!, b.data[b.data.length === 1 ? 0 : i]!));
-    return { dims: long.dims, type: a.type, data };
+    return { dims: long.dims, type: type ?? a.type, data };
   };
+}
+
+function comparison(holds: (a: number, b: number) => boolean): Operation {
+  return arithmetic((a, b) => (holds(a, b) ? 1 : 0), DataType.BOOL);
 }
 
 const foldable: Record<string, Operation> = {
@@ -239,6 +243,14 @@ const foldable: Record<string, Operation> = {
   Add: arithmetic((a, b) => a + b),
   Sub: arithmetic((a, b) => a - b),
   Mul: arithmetic((a, b) => a * b),
+  Equal: comparison((a, b) => a === b),
+  Less: comparison((a, b) => a < b),
+  LessOrEqual: comparison((a, b) => a <= b),
+  Greater: comparison((a, b) => a > b),
+  GreaterOrEqual: comparison((a, b) => a >= b),
+  And: comparison((a, b) => a !== 0 && b !== 0),
+  Or: comparison((a, b) => a !== 0 || b !== 0),
+  Not: (_node, [source]) => (source ? { ...source, data: source.data.map((v) => (v === 0 ? 1 : 0)) } : null),
   Cast: (node, [source]) => (source ? { ...source, type: intAttribute(node, 'to') ?? source.type } : null),
   Unsqueeze: (node, [source, axesInput]) => {
     const axes = integersOf(node, 'axes', axesInput);

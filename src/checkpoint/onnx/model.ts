@@ -2,6 +2,8 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { BadInputError } from '../../errors.js';
 import { ModelProtoSchema, type GraphProto, type ModelProto, type NodeProto } from './onnx_pb.js';
 
+export type ModelProtoWithGraph = ModelProto & { graph: GraphProto };
+
 /** Bytes to ModelProto and back. A file is judged by its content; what it is instead is said in words. */
 
 const foreignFormats: readonly { starts: readonly number[]; is: string }[] = [

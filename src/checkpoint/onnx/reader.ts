@@ -1,13 +1,16 @@
 import { BadInputError } from '../../errors.js';
 import type { RecurrentLayer, RecurrentNetwork } from '../../network/network.js';
 import { siblingSegments } from '../siblingPath.js';
+import { inlineDecidedBranches } from './branches.js';
 import { Constants } from './constants.js';
+import { replaceLoops } from './loops.js';
 import { isStandard, nodeLabel, opsetOf, readModel } from './model.js';
 import { raiseOldOpset } from './oldOpsets.js';
 import type { GraphProto, ModelProto } from './onnx_pb.js';
 import { isRecurrent, readRecurrentNode, type RecurrentNode } from './recurrent.js';
 import type { Dim } from './dims.js';
 import { Shapes } from './shapes.js';
+import { possiblePairs } from './statePairs.js';
 import { SignalReader } from './signals.js';
 import { withInlineData, type ExternalData } from './tensor.js';
 
@@ -49,7 +52,7 @@ function refuseWithoutLayers(graph: GraphProto): never {
     throw new BadInputError(
       'recurrence-in-control-flow',
       `no RNN, LSTM or GRU node at the top of the graph: what recurs is written as ${controlFlow[flow.opType]} (node ${nodeLabel(flow)}), ` +
-        'which is not analysed yet; export the model with its recurrent layers as ONNX RNN, LSTM or GRU nodes',
+        'in which no RNN, LSTM or GRU cell was recognised; export the model with its recurrent layers as ONNX RNN, LSTM or GRU nodes',
     );
   }
   // ONNX's own operators are all written in CamelCase; some exporters leave the domain of a private one empty.
@@ -61,10 +64,12 @@ function refuseWithoutLayers(graph: GraphProto): never {
       `node ${nodeLabel(foreign)}: operator ${foreign.opType}${domain} is not one of ONNX's and is not understood; export the model with standard ONNX operators`,
     );
   }
-  throw new BadInputError(
-    'no-recurrence',
-    'the model has no RNN, LSTM or GRU node; a state that the caller feeds back from an output to an input (a streaming model without recurrent nodes) is not analysed yet',
-  );
+  const possible = possiblePairs(graph);
+  const hint =
+    possible.length > 0
+      ? `; if its caller feeds an output back to an input, say so with --state ${possible[0]} or in the setting rnnStability.states`
+      : ', and no output has the shape of an input that could be its state';
+  throw new BadInputError('no-recurrence', `the model has no RNN, LSTM or GRU node${hint}`);
 }
 
 /** @throws BadInputError where the file or a recurrent node in it cannot be used */
@@ -72,22 +77,39 @@ export function readOnnx(bytes: Uint8Array, external: ExternalData): OnnxCheckpo
   return readCheckpoint(readModel(bytes), external);
 }
 
-/** The same for a file that is parsed already. The model is taken over, not copied. */
-export function readCheckpoint(model: ModelProto & { graph: GraphProto }, external: ExternalData): OnnxCheckpoint {
+/** From here on the data is inside: ONNX Runtime gets models as bytes and cannot look for files beside them. */
+export function withDataInside(
+  model: ModelProto & { graph: GraphProto },
+  external: ExternalData,
+): ModelProto & { graph: GraphProto } {
+  model.graph.initializer = model.graph.initializer.map((tensor) => withInlineData(tensor, external));
+  return model;
+}
+
+/**
+ * The same for a file that is parsed already. The model is taken over, not copied.
+ * @param layers `optional`: a model without recurrent nodes is none to refuse, because its state is carried by the caller
+ */
+export function readCheckpoint(
+  model: ModelProto & { graph: GraphProto },
+  external: ExternalData,
+  layers: 'needed' | 'optional' = 'needed',
+): OnnxCheckpoint {
   const { graph } = model;
   const opset = opsetOf(model);
   raiseOldOpset(model);
-  // From here on the data is inside: ONNX Runtime gets models as bytes and cannot look for files beside them.
-  graph.initializer = graph.initializer.map((tensor) => withInlineData(tensor, external));
+  withDataInside(model, external);
+  inlineDecidedBranches(graph, (g) => new Constants(g, external));
+  replaceLoops(graph, opsetOf(model), external);
   const constants = new Constants(graph, external);
   const recurrent = graph.node.filter(isRecurrent);
-  if (recurrent.length === 0) refuseWithoutLayers(graph);
+  if (recurrent.length === 0 && layers === 'needed') refuseWithoutLayers(graph);
   const nodes = recurrent.map((node) => readRecurrentNode(node, constants));
   const shapes = new Shapes(graph, constants);
 
   const initialized = new Set(graph.initializer.map((t) => t.name));
   const graphInputs = new Set(graph.input.map((i) => i.name).filter((name) => !initialized.has(name)));
-  const layers = nodes.map((node, index): RecurrentLayer => {
+  const network = nodes.map((node, index): RecurrentLayer => {
     const axes = timeAndBatch(node, shapes);
     const outside = new Set(axes ? [...axes.time, ...axes.batch].map((atom) => atom.id) : []);
     const layerOf = (name: string) => {
@@ -107,7 +129,7 @@ export function readCheckpoint(model: ModelProto & { graph: GraphProto }, extern
       input: reader.read(node.x, node.inputSize),
     };
   });
-  return { model, opset, constants, shapes, nodes, network: { layers } };
+  return { model, opset, constants, shapes, nodes, network: { layers: network } };
 }
 
 function ids(dim: Dim): string {

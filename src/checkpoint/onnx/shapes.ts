@@ -83,7 +83,8 @@ export class Shapes {
     if (name !== undefined && name !== '' && shape) this.shapes.set(name, shape);
   }
 
-  private vector(name: string): readonly ShapeElement[] | null {
+  /** The elements of an integer tensor that describes a shape; null where they do not follow from shapes. */
+  vector(name: string): readonly ShapeElement[] | null {
     return this.vectors.get(name) ?? this.constants.integers(name);
   }
 
@@ -151,12 +152,12 @@ export class Shapes {
         return;
       }
       case 'Squeeze': {
-        const axes = this.axes(node, 1, x?.length ?? 0);
-        if (x)
-          this.set(
-            output,
-            x.filter((dim, i) => (axes ? !axes.includes(i) : dim.length > 0)),
-          );
+        if (!x) return;
+        const axes = this.axes(node, 1, x.length);
+        this.set(
+          output,
+          x.filter((dim, i) => (axes ? !axes.includes(i) : dim.length > 0)),
+        );
         return;
       }
       case 'Unsqueeze': {

@@ -199,7 +199,12 @@ export function tensorProto(name: string, type: DataType, dims: readonly number[
         view.setInt32(i * 4, value, true);
         break;
       case DataType.INT64:
-        view.setBigInt64(i * 8, BigInt(value), true);
+        // The largest integer, which stands for "to the end", is no float64 and was rounded up on reading.
+        view.setBigInt64(i * 8, value >= 2 ** 63 ? 2n ** 63n - 1n : BigInt(value), true);
+        break;
+      case DataType.BOOL:
+      case DataType.UINT8:
+        view.setUint8(i, value);
         break;
       default:
         throw new RangeError(`Writing ${DataType[type]} is not supported`);

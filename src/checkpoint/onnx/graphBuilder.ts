@@ -6,8 +6,8 @@ import {
   type AttributeProto,
   type NodeProto,
   type TensorProto,
-} from '../checkpoint/onnx/onnx_pb.js';
-import { DataType, tensorProto } from '../checkpoint/onnx/tensor.js';
+} from './onnx_pb.js';
+import { DataType, tensorProto } from './tensor.js';
 
 /** Collects the nodes and constants that replace a recurrent node, in the dialect of the model's operator set. */
 export class GraphBuilder {
@@ -145,4 +145,13 @@ export function intsAttribute(name: string, values: readonly number[]): Attribut
 
 export function floatAttribute(name: string, value: number): AttributeProto {
   return create(AttributeProtoSchema, { name, type: Kind.FLOAT, f: value });
+}
+
+export function floatsAttribute(name: string, values: readonly number[]): AttributeProto {
+  return create(AttributeProtoSchema, { name, type: Kind.FLOATS, floats: [...values] });
+}
+
+export function stringsAttribute(name: string, values: readonly string[]): AttributeProto {
+  const encoder = new TextEncoder();
+  return create(AttributeProtoSchema, { name, type: Kind.STRINGS, strings: values.map((v) => encoder.encode(v)) });
 }

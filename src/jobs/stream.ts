@@ -1,0 +1,244 @@
+import type { OpenedCheckpoint } from '../checkpoint/open.js';
+import { elementCount, isFloat } from '../checkpoint/onnx/tensor.js';
+import { writeModel } from '../checkpoint/onnx/model.js';
+import { outputLayers, parameterCount } from '../network/network.js';
+import type { MeasuredCurve } from '../measurement/measuredCurve.js';
+import { statisticalLength } from '../measurement/statisticalLength.js';
+import type { Diagnostic, StabilityReport, StreamingReport } from '../report/report.js';
+import { stateInWords } from '../report/words.js';
+import { proposedLength } from '../report/proposedLength.js';
+import type { InferenceRuntime } from '../runtime/inference.js';
+import { readSamples } from '../samples/npy.js';
+import { settledLength, smallestLength } from '../stability/errorCurve.js';
+import { defaultInputRange } from '../stability/networkBounds.js';
+import { BadInputError } from '../errors.js';
+import { streamedNetwork, uncoveredState } from '../streaming/coverage.js';
+import { measureSensitivity } from '../streaming/sensitivity.js';
+import { StateMap } from '../streaming/stateMap.js';
+import type { StreamingModel } from '../streaming/streamingModel.js';
+import { sampleStreams, syntheticStreams, type Stream } from '../streaming/streams.js';
+import { measureTruncation } from '../streaming/truncationCurve.js';
+import { withoutState } from '../truncation/streaming.js';
+import { compareStreams } from '../truncation/verifyStream.js';
+import { analyse } from './analyse.js';
+import type { CheckOptions, Progress } from './jobs.js';
+import { mergeCurves, sampleDiagnostics } from './measured.js';
+import { decideVerdict, summarise, verdictDiagnostic, type Findings } from './verdict.js';
+
+/** Streams that stand in where there are no samples: fewer than sequences elsewhere, because every frame is a run of the model. */
+const synthetic = { sequences: 6, extraFrames: 32, seed: 20180525 };
+
+/** A stateless model with more nodes than this is not built just to be timed. */
+const mostTimedNodes = 20_000;
+
+export interface StreamCheckpoint extends OpenedCheckpoint {
+  readonly streaming: StreamingModel;
+}
+
+/** A checked streaming model, with what an export needs from the check. */
+export interface CheckedStream {
+  readonly report: StabilityReport;
+  readonly checkpoint: StreamCheckpoint;
+  readonly streams: readonly Stream[];
+  readonly source: 'samples' | 'synthetic';
+}
+
+export function standInStreams(streaming: StreamingModel, options: CheckOptions, longest: number): Stream[] {
+  const range = options.inputRange ?? defaultInputRange;
+  return syntheticStreams(streaming, range, synthetic.sequences, longest + synthetic.extraFrames, synthetic.seed);
+}
+
+/** The check of a model that computes one frame per call. */
+export async function checkStream(
+  file: string,
+  checkpoint: StreamCheckpoint,
+  samples: { name: string; bytes: Uint8Array } | null,
+  options: CheckOptions,
+  runtime: InferenceRuntime,
+  progress: Progress,
+): Promise<CheckedStream> {
+  const { streaming, onnx } = checkpoint;
+  const range = options.inputRange ?? defaultInputRange;
+  const network = streamedNetwork(onnx);
+  const notCertified = await uncoveredState(streaming, onnx, runtime);
+  const analysis =
+    network.layers.length > 0
+      ? await analyse(network, range, options.maxLength, (step, f) => progress(step, 0.05 + 0.25 * f))
+      : null;
+  const proven = notCertified === null ? analysis : null;
+
+  const streams = samples
+    ? sampleStreams(streaming, readSamples(samples.bytes, samples.name), samples.name)
+    : standInStreams(streaming, options, options.maxLength);
+  const source = samples ? ('samples' as const) : ('synthetic' as const);
+  const measuring = (f: number) => progress('Measuring the truncation error', 0.3 + 0.4 * f);
+  // Where a bound of h is proven the measured curve is of h too, for the two to be compared; else of what the user gets.
+  const ofRecurrent = (proven?.curve.bound ?? null) !== null;
+  const measured = await measure(checkpoint, ofRecurrent, streams, options, runtime, measuring);
+  const diverges = !measured.error.worst.every(Number.isFinite);
+  const curve = diverges ? null : measured.error;
+  const statistical = samples && curve ? statisticalLength(curve, options.epsilon, options.quantile, options.confidence) : null;
+  await progress('Measuring how errors grow', 0.7);
+  const sensitivity = diverges
+    ? null
+    : await sensitivityOf(streaming, streams, runtime, () => progress('Measuring how errors grow', 0.75));
+
+  const lambda = proven?.lambda ?? Infinity;
+  const bounds = proven?.curve ?? { k: measured.error.k, bound: null };
+  const findings: Findings = {
+    lambda,
+    certifiedHolds: lambda < 1,
+    certifiedLength: bounds.bound && smallestLength(bounds.k, bounds.bound, options.epsilon),
+    epsilon: options.epsilon,
+    maxLength: options.maxLength,
+    statistical,
+    quantile: options.quantile,
+    confidence: options.confidence,
+    measured: curve && { ...curve, source },
+    fixedLength: null,
+    diverges,
+  };
+  const { verdict, safeLength } = decideVerdict(findings);
+  const summary = summarise(findings, verdict, safeLength);
+  const merged = mergeCurves(bounds, curve, source);
+  const partial: StabilityReport = {
+    schemaVersion: 1,
+    file,
+    format: 'onnx',
+    model: {
+      producer: [onnx.model.producerName, onnx.model.producerVersion].filter((s) => s !== '').join(' '),
+      opset: onnx.opset,
+      bytes: checkpoint.bytes,
+      parameters: parameterCount(network),
+    },
+    verdict,
+    summary,
+    epsilon: options.epsilon,
+    inputRange: { ...range, source: options.inputRange ? 'user' : 'default' },
+    safeLength,
+    lambda: Number.isFinite(lambda) ? lambda : null,
+    lambdaLowerBound: proven?.lambdaLowerBound ?? null,
+    curve: merged,
+    layers: [...(analysis?.layers ?? [])],
+    diagnostics: [
+      verdictDiagnostic(verdict, summary),
+      streamingDiagnostic(streaming, notCertified),
+      ...streaming.assumptions.map((a) => ({ ...a, severity: 'information' as const })),
+      ...(options.inputRange ? [] : [assumedRange]),
+      ...sampleDiagnostics(statistical, options, samples?.name ?? null, curve),
+    ],
+  };
+  await progress('Timing a model without state', 0.9);
+  const streamingReport: StreamingReport = {
+    frames: streaming.frames.map((f) => ({ name: f.name, shape: [...f.dims] })),
+    states: streaming.states.map((s) => ({ input: s.input, output: s.output, shape: [...s.dims], kind: s.kind, of: [...s.of] })),
+    errorOf: ofRecurrent ? 'recurrent' : 'outputs',
+    outputMeasured: diverges ? null : atLengths(merged.k, measured.outputs),
+    notCertified,
+    sensitivity,
+    cost: await costOf(checkpoint, partial, streams, runtime),
+  };
+  await progress('Done', 1);
+  return { report: { ...partial, streaming: streamingReport }, checkpoint, streams, source };
+}
+
+const assumedRange: Diagnostic = {
+  code: 'default-input-range',
+  severity: 'hint',
+  message:
+    'The graph does not say which values its inputs take, so [-1, 1] is assumed. State the range of your data; certificates hold for that range only.',
+};
+
+function streamingDiagnostic(streaming: StreamingModel, notCertified: string | null): Diagnostic {
+  const states = streaming.states.map((s) => stateInWords({ ...s, shape: [...s.dims], of: [...s.of] })).join('; ');
+  const certified =
+    notCertified === null
+      ? 'The certificates of its layers hold for the stream.'
+      : `No certificate covers the carried state: ${notCertified}. Its truncation error is measured by running it.`;
+  return {
+    code: 'streaming-model',
+    severity: 'information',
+    message: `This is a streaming model: it computes one frame per call, and the caller feeds back ${states}. ${certified}`,
+  };
+}
+
+/** Curves of the model's outputs, and of what the certificates speak of. */
+async function measure(
+  { streaming, onnx }: StreamCheckpoint,
+  covered: boolean,
+  streams: readonly Stream[],
+  options: CheckOptions,
+  runtime: InferenceRuntime,
+  yieldTo: (fraction: number) => Promise<void>,
+): Promise<{ outputs: MeasuredCurve; error: MeasuredCurve }> {
+  const outputs = streaming.outputs.filter((o) => isFloat(o.type));
+  const layers = covered ? outputLayers(onnx.network).map((i) => onnx.nodes[i]!) : [];
+  const recurrent = layers.map((n) => (n.y === '' ? n.yH : n.y));
+  const sizes = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
+  const groups = [sizes(outputs.map((o) => elementCount(o.dims))), sizes(layers.map((n) => n.hiddenSize))].filter((n) => n > 0);
+  const map = await StateMap.load(streaming, [...outputs.map((o) => o.name), ...recurrent], runtime);
+  try {
+    const curves = await measureTruncation(map, streams, options.maxLength, groups, yieldTo);
+    return { outputs: curves[0]!, error: curves[curves.length - 1]! };
+  } finally {
+    await map.release();
+  }
+}
+
+async function sensitivityOf(
+  streaming: StreamingModel,
+  streams: readonly Stream[],
+  runtime: InferenceRuntime,
+  yieldTo: () => Promise<void>,
+) {
+  const map = await StateMap.load(streaming, [], runtime);
+  try {
+    return await measureSensitivity(map, streams, yieldTo);
+  } finally {
+    await map.release();
+  }
+}
+
+function atLengths(k: readonly number[], curve: MeasuredCurve): number[] {
+  const values = new Map(curve.k.map((length, i) => [length, curve.worst[i]!]));
+  const reached = k.findIndex((length) => !values.has(length));
+  return k.slice(0, reached < 0 ? k.length : reached).map((length) => values.get(length)!);
+}
+
+/** What a stateless model of the proposed length costs; null where no length is proposed or the model would be huge. */
+async function costOf(
+  { streaming, onnx }: StreamCheckpoint,
+  report: StabilityReport,
+  streams: readonly Stream[],
+  runtime: InferenceRuntime,
+): Promise<StreamingReport['cost']> {
+  const { length: k, basis } = proposedLength(report);
+  const settled = report.curve.measured && settledLength(report.curve.k, report.curve.measured, report.epsilon);
+  if (basis === 'longest' || (report.safeLength === null && settled === null)) return null;
+  const long = streams.filter((s) => s.length >= k).slice(0, 2);
+  if (long.length === 0) return null;
+  try {
+    const stateless = withoutState(streaming, onnx, k);
+    const nodes = stateless.model.graph.node.length;
+    if (nodes > mostTimedNodes) return null;
+    const times = await compareStreams(
+      streaming,
+      stateless,
+      long.map((s) => s.slice(0, k + 8)),
+      runtime,
+      () => Promise.resolve(),
+    );
+    return {
+      k,
+      nodes,
+      bytes: writeModel(stateless.model).length,
+      originalMilliseconds: times.originalMilliseconds,
+      statelessMilliseconds: times.statelessMilliseconds,
+      stateBytes: streaming.states.reduce((sum, s) => sum + 4 * elementCount(s.dims), 0),
+    };
+  } catch (error) {
+    // What cannot be exported has no cost; the export says why.
+    if (error instanceof BadInputError) return null;
+    throw error;
+  }
+}
