@@ -14,6 +14,7 @@ import { boundLayer } from '../src/stability/networkBounds.js';
 import { spectralNormEstimate } from '../src/stability/spectralNorm.js';
 import { checkpointPath } from '../test/support/checkpoints.js';
 import { Random } from '../test/support/random.js';
+import { runtime } from '../test/support/runtime.js';
 import { certified, finished, uniformCell, type UniformKind } from './support/cells.js';
 
 /**
@@ -53,8 +54,9 @@ async function storedSubjects(): Promise<Subject[]> {
   const subjects: Subject[] = [];
   for (const path of [...examples.map((f) => `examples/${f}`), ...published]) {
     const name = path.split('/').slice(-2).join('/');
+    const set: Record<string, string> = path.includes('silero') ? { sr: '16000' } : {};
     try {
-      const { network } = (await openCheckpoint(nodeFiles(path))).onnx;
+      const { network } = (await openCheckpoint(nodeFiles(path), { set, states: {} }, runtime)).onnx;
       const below = [];
       for (const layer of network.layers) {
         const bounds = boundLayer(layer, below, { lower: -1, upper: 1 });

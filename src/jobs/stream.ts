@@ -62,9 +62,7 @@ export async function checkStream(
   const network = streamedNetwork(onnx);
   const notCertified = await uncoveredState(streaming, onnx, runtime);
   const analysis =
-    network.layers.length > 0
-      ? await analyse(network, range, options.maxLength, (step, f) => progress(step, 0.05 + 0.25 * f))
-      : null;
+    network.layers.length > 0 ? await analyse(network, range, options, (step, f) => progress(step, 0.05 + 0.25 * f)) : null;
   const proven = notCertified === null ? analysis : null;
 
   const streams = samples
