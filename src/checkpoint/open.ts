@@ -1,17 +1,25 @@
 import { BadInputError } from '../errors.js';
 import type { CheckpointFiles } from '../jobs/jobs.js';
+import { looksLikeJson } from './contents.js';
 import { readModel } from './onnx/model.js';
 import { externalLocations, readCheckpoint, type OnnxCheckpoint } from './onnx/reader.js';
+import type { Place } from './place.js';
+import { readTfjs } from './tfjs/reader.js';
 
-/** A checkpoint with the size of its file. */
+/** A checkpoint with the size of its files. */
 export interface OpenedCheckpoint {
+  readonly format: 'onnx' | 'tfjs';
+  /** The checkpoint itself, or what a TF.js model was converted to. */
   readonly onnx: OnnxCheckpoint;
   readonly bytes: number;
+  /** Where the recurrent layers stand in a text checkpoint, by name; empty for ONNX. */
+  readonly places: ReadonlyMap<string, Place>;
 }
 
-/** Reads a checkpoint and the external data that it names. */
+/** Reads a checkpoint and the files that it names. Its content says what it is; a name is trusted only where content says nothing. */
 export async function openCheckpoint(files: CheckpointFiles): Promise<OpenedCheckpoint> {
   const bytes = await files.read();
+  if (looksLikeJson(bytes) || /\.json$/i.test(files.name)) return openTfjs(bytes, files);
   const external = new Map<string, Uint8Array>();
   const model = readModel(bytes);
   for (const location of externalLocations(model)) {
@@ -19,5 +27,10 @@ export async function openCheckpoint(files: CheckpointFiles): Promise<OpenedChec
     if (!data) throw new BadInputError('missing-external-data', `its external data file "${location}" is missing beside it`);
     external.set(location, data);
   }
-  return { onnx: readCheckpoint(model, external), bytes: bytes.length };
+  return { format: 'onnx', onnx: readCheckpoint(model, external), bytes: bytes.length, places: new Map() };
+}
+
+async function openTfjs(bytes: Uint8Array, files: CheckpointFiles): Promise<OpenedCheckpoint> {
+  const { model, places, bytes: total } = await readTfjs(bytes, (path) => files.readSibling(path));
+  return { format: 'tfjs', onnx: readCheckpoint(model, new Map()), bytes: total, places };
 }

@@ -199,7 +199,7 @@ export async function runCheck(
   const report: StabilityReport = {
     schemaVersion: 1,
     file: files.name,
-    format: 'onnx',
+    format: checkpoint.format,
     model: {
       producer: [model.producerName, model.producerVersion].filter((s) => s !== '').join(' '),
       opset,
