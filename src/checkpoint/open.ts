@@ -3,7 +3,7 @@ import type { CheckpointFiles } from '../jobs/jobs.js';
 import { looksLikeJson } from './contents.js';
 import { readModel } from './onnx/model.js';
 import { externalLocations, readCheckpoint, type OnnxCheckpoint } from './onnx/reader.js';
-import type { Place } from './place.js';
+import type { NodeOrigin } from './tfjs/layer.js';
 import { readTfjs } from './tfjs/reader.js';
 
 /** A checkpoint with the size of its files. */
@@ -12,8 +12,8 @@ export interface OpenedCheckpoint {
   /** The checkpoint itself, or what a TF.js model was converted to. */
   readonly onnx: OnnxCheckpoint;
   readonly bytes: number;
-  /** Where the recurrent layers stand in a text checkpoint, by name; empty for ONNX. */
-  readonly places: ReadonlyMap<string, Place>;
+  /** What the recurrent nodes of a converted TF.js model were made from, by name; empty for ONNX. */
+  readonly origins: ReadonlyMap<string, NodeOrigin>;
 }
 
 /** Reads a checkpoint and the files that it names. Its content says what it is; a name is trusted only where content says nothing. */
@@ -27,10 +27,10 @@ export async function openCheckpoint(files: CheckpointFiles): Promise<OpenedChec
     if (!data) throw new BadInputError('missing-external-data', `its external data file "${location}" is missing beside it`);
     external.set(location, data);
   }
-  return { format: 'onnx', onnx: readCheckpoint(model, external), bytes: bytes.length, places: new Map() };
+  return { format: 'onnx', onnx: readCheckpoint(model, external), bytes: bytes.length, origins: new Map() };
 }
 
 async function openTfjs(bytes: Uint8Array, files: CheckpointFiles): Promise<OpenedCheckpoint> {
-  const { model, places, bytes: total } = await readTfjs(bytes, (path) => files.readSibling(path));
-  return { format: 'tfjs', onnx: readCheckpoint(model, new Map()), bytes: total, places };
+  const { model, origins, bytes: total } = await readTfjs(bytes, (path) => files.readSibling(path));
+  return { format: 'tfjs', onnx: readCheckpoint(model, new Map()), bytes: total, origins };
 }

@@ -196,6 +196,10 @@ export async function runCheck(
   const summary = summarise(findings, verdict, safeLength);
   const inputRange = statedRange(network, options, analysis.bounds[0]!.input);
   const { model, opset } = checkpoint.onnx;
+  const placed = (layer: string | undefined) => {
+    const place = layer === undefined ? undefined : checkpoint.origins.get(layer)?.place;
+    return place ? { place } : {};
+  };
   const report: StabilityReport = {
     schemaVersion: 1,
     file: files.name,
@@ -214,7 +218,7 @@ export async function runCheck(
     lambda: Number.isFinite(analysis.lambda) ? analysis.lambda : null,
     lambdaLowerBound: analysis.lambdaLowerBound,
     curve: mergeCurves(curve, measuredCurve, source),
-    layers: [...analysis.layers],
+    layers: analysis.layers.map((layer) => ({ ...layer, ...placed(layer.name) })),
     diagnostics: [
       verdictDiagnostic(verdict, summary),
       ...(axes.streaming ? [streamingDiagnostic] : []),
@@ -222,7 +226,7 @@ export async function runCheck(
       ...refusals,
       ...sampleDiagnostics(statistical, options, samples?.name ?? null, measuredCurve),
       ...outOfRange(network, sequences, range, samples?.name ?? null),
-    ],
+    ].map((d) => ({ ...d, ...placed(d.layer) })),
   };
   await progress('Done', 1);
   return { report, checkpoint, axes, batch, source };

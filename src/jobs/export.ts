@@ -4,12 +4,14 @@ import type { StabilityReport } from '../report/report.js';
 import { formatNumber } from '../report/format.js';
 import type { Verification } from '../report/verification.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
+import type { ReferenceRuntime } from '../runtime/reference.js';
 import type { InputBatch } from '../samples/modelInputs.js';
 import { smallestLength } from '../stability/errorCurve.js';
 import { compareWithOriginal, type Comparison } from '../truncation/verify.js';
 import { placementOf, PositionUses } from '../truncation/placement.js';
 import { describeInMetadata, truncateToWindow } from '../truncation/window.js';
 import { runCheck, standIn, type Checked } from './check.js';
+import { verifyConversion } from './verifyConversion.js';
 import type { CheckpointFiles, ExportOptions, ExportResult, Progress } from './jobs.js';
 
 interface Choice {
@@ -86,12 +88,16 @@ function summarise(
   return `k = ${k} (${basisInWords[basis]}). ${passed ? 'Verified' : 'NOT VERIFIED'} in ONNX Runtime on ${c.windows} ${source} windows: ${compared}.`;
 }
 
-/** Checks the checkpoint, truncates it, and compares the result with the original in ONNX Runtime. */
+/**
+ * Checks the checkpoint, truncates it, and compares the result with the original in ONNX Runtime.
+ * @param reference TF.js, where it is at hand: a converted checkpoint is compared with its own original too
+ */
 export async function exportTruncated(
   files: CheckpointFiles,
   options: ExportOptions,
   runtime: InferenceRuntime,
   progress: Progress,
+  reference: ReferenceRuntime | null = null,
 ): Promise<ExportResult> {
   const checked = await runCheck(files, options, runtime, (step, f) => progress(step, 0.6 * f));
   const { report, axes } = checked;
@@ -143,6 +149,11 @@ export async function exportTruncated(
       'verification-failed',
       `the truncated model does not agree with the original, so it is not written. ${verification.summary}`,
     );
+  }
+  if (checked.checkpoint.format === 'tfjs') {
+    await progress('Comparing the conversion with TF.js', 0.95);
+    const conversion = await verifyConversion(checked.checkpoint, files, options, runtime, reference);
+    verification.summary = `${verification.summary} ${conversion.summary}`;
   }
   await progress('Done', 1);
   return { model, verification, report };

@@ -27,12 +27,13 @@ export interface ModelJson {
 
 /** Gives every weight random numbers, so that no part of a model can hide behind zeros. */
 export function randomizeWeights(model: LayersModel, random: Random, scale = 0.6): void {
-  model.setWeights(
-    model.getWeights().map((w) => {
-      const variance = w.shape.length === 1 && false;
-      return tf.tensor(random.floats(w.size, variance ? 0.1 : -scale, scale), w.shape);
-    }),
-  );
+  const values = model.weights.map((weight) => {
+    const size = weight.shape.reduce<number>((a, d) => a * d!, 1);
+    const low = weight.name.includes('variance') ? 0.5 : -scale;
+    return tf.tensor(Float32Array.from(random.floats(size, low, low < 0 ? scale : 2)), weight.shape as number[]);
+  });
+  model.setWeights(values);
+  tf.dispose(values);
 }
 
 /** What `model.save` writes. */
@@ -99,7 +100,9 @@ export async function compareWithTfjs(model: LayersModel, files: TfjsFiles, inpu
   const actual = await runConverted(files, new Map(inputs.map((t, i) => [names[i]!, toTensor(t)])));
   const outputs = [...actual].filter(([name]) => !name.endsWith('_next')).map(([, tensor]) => tensor);
   if (outputs.length !== expected.length) return Infinity;
-  const errors = expected.map((t, i) => (t.shape.join() === outputs[i]!.dims.join() ? largestError(outputs[i]!.data, t.dataSync()) : Infinity));
+  const errors = expected.map((t, i) =>
+    t.shape.join() === outputs[i]!.dims.join() ? largestError(outputs[i]!.data, t.dataSync()) : Infinity,
+  );
   tf.dispose(expected);
   return Math.max(...errors);
 }

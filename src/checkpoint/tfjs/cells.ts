@@ -1,5 +1,6 @@
 import type { Activation } from '../../network/activation.js';
 import { nodeActivation } from './layers/activations.js';
+import type { KerasCell } from './equations.js';
 import type { LayerConfig } from './layerConfig.js';
 import type { LayerWeights } from './weights.js';
 
@@ -16,6 +17,8 @@ export interface OnnxCell {
   readonly b: Float64Array;
   readonly activations: readonly Activation[];
   readonly linearBeforeReset: boolean;
+  /** The same as the file has it. */
+  readonly original: KerasCell;
 }
 
 const operators: Readonly<Record<string, OnnxCell['operator']>> = {
@@ -26,6 +29,8 @@ const operators: Readonly<Record<string, OnnxCell['operator']>> = {
   GRU: 'GRU',
   GRUCell: 'GRU',
 };
+
+const kinds = { RNN: 'simple', LSTM: 'lstm', GRU: 'gru' } as const;
 
 /** For each gate in ONNX's order its position in Keras' order: Keras has i f c o and z r h, ONNX i o f c and z r h. */
 const gateOrder = { RNN: [0], LSTM: [0, 3, 1, 2], GRU: [0, 1, 2] } as const;
@@ -56,14 +61,18 @@ export function readCell(config: LayerConfig, weights: LayerWeights, inputSize: 
   const twoBiases = bias !== null && bias.dims.length === 2;
   const linearBeforeReset = operator === 'GRU' && config.boolean('reset_after', twoBiases);
   if (bias && operator === 'GRU' && linearBeforeReset !== twoBiases) {
-    config.fail('bad-shape', `its bias has shape [${bias.dims.join(', ')}], which contradicts reset_after = ${linearBeforeReset}`);
+    config.fail(
+      'bad-shape',
+      `its bias has shape [${bias.dims.join(', ')}], which contradicts reset_after = ${linearBeforeReset}`,
+    );
   }
   const columns = order.flatMap((gate) => Array.from({ length: units }, (_, j) => gate * units + j));
   const b = new Float64Array(2 * width);
-  if (bias) columns.forEach((from, to) => {
-    b[to] = bias.data[from]!;
-    if (twoBiases) b[width + to] = bias.data[width + from]!;
-  });
+  if (bias)
+    columns.forEach((from, to) => {
+      b[to] = bias.data[from]!;
+      if (twoBiases) b[width + to] = bias.data[width + from]!;
+    });
   const activations = readActivations(config, operator);
   return {
     config,
@@ -75,6 +84,17 @@ export function readCell(config: LayerConfig, weights: LayerWeights, inputSize: 
     b,
     activations,
     linearBeforeReset,
+    original: {
+      kind: kinds[operator],
+      units,
+      inputSize,
+      kernel,
+      recurrentKernel: recurrent,
+      bias: bias?.data ?? null,
+      activation: activations.at(-1)!,
+      recurrentActivation: operator === 'RNN' ? null : activations[0]!,
+      resetAfter: linearBeforeReset,
+    },
   };
 }
 

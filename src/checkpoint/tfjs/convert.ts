@@ -17,9 +17,8 @@ import {
   type ValueInfoProto,
 } from '../onnx/onnx_pb.js';
 import { DataType } from '../onnx/tensor.js';
-import type { Place } from '../place.js';
 import { isObject } from './json.js';
-import type { LayerContext, LayerConverter, Value } from './layer.js';
+import type { LayerContext, LayerConverter, NodeOrigin, Value } from './layer.js';
 import type { LayerConfig } from './layerConfig.js';
 import { activationLayers } from './layers/activations.js';
 import { convolutionLayers } from './layers/convolution.js';
@@ -28,7 +27,14 @@ import { mergeLayers } from './layers/merge.js';
 import { normalizationLayers } from './layers/normalization.js';
 import { recurrentLayers } from './layers/recurrent.js';
 import { wrapperLayers } from './layers/wrappers.js';
-import { inputShape, isModel, type ModelLayer, type ModelTopology, type TensorReference, type TopologyReader } from './topology.js';
+import {
+  inputShape,
+  isModel,
+  type ModelLayer,
+  type ModelTopology,
+  type TensorReference,
+  type TopologyReader,
+} from './topology.js';
 import type { LayerWeights, WeightStore } from './weights.js';
 
 /** The operator set of the converted model, and the IR version that came with it. */
@@ -47,8 +53,8 @@ const converters: Readonly<Record<string, LayerConverter>> = {
 
 export interface ConvertedModel {
   readonly model: ModelProto & { graph: GraphProto };
-  /** For every recurrent node, by name, the object of model.json that it comes from. */
-  readonly places: ReadonlyMap<string, Place>;
+  /** For every recurrent node, by name, what it was made from. */
+  readonly origins: ReadonlyMap<string, NodeOrigin>;
 }
 
 /**
@@ -67,7 +73,8 @@ export function layerNames(value: unknown): Set<string> {
     if (Array.isArray(v)) v.forEach(visit);
     else if (isObject(v)) {
       const config = v['config'];
-      if (typeof v['class_name'] === 'string' && isObject(config) && typeof config['name'] === 'string') names.add(config['name']);
+      if (typeof v['class_name'] === 'string' && isObject(config) && typeof config['name'] === 'string')
+        names.add(config['name']);
       Object.values(v).forEach(visit);
     }
   };
@@ -79,7 +86,7 @@ class Conversion {
   private readonly nodes: NodeProto[] = [];
   private readonly inputs: ValueInfoProto[] = [];
   private readonly outputs: ValueInfoProto[] = [];
-  private readonly places = new Map<string, Place>();
+  private readonly origins = new Map<string, NodeOrigin>();
   private readonly topologies = new Map<LayerConfig, ModelTopology>();
   private readonly builders = new Map<LayerConfig, GraphBuilder>();
   private readonly weights = new Map<LayerConfig, LayerWeights>();
@@ -109,7 +116,7 @@ class Conversion {
       opsetImport: [create(OperatorSetIdProtoSchema, { domain: '', version: BigInt(operatorSet) })],
       graph,
     });
-    return { model: Object.assign(model, { graph }), places: this.places };
+    return { model: Object.assign(model, { graph }), origins: this.origins };
   }
 
   private topology(config: LayerConfig): ModelTopology {
@@ -121,7 +128,8 @@ class Conversion {
   private graphInput(config: LayerConfig): Value {
     const shape = inputShape(config) ?? config.fail('bad-topology', 'it states no shape');
     const type = inputType(config);
-    const free = (axis: number) => (axis === 0 ? 'batch' : this.inputs.length === 0 && axis === 1 ? 'time' : `${config.name}/${axis}`);
+    const free = (axis: number) =>
+      axis === 0 ? 'batch' : this.inputs.length === 0 && axis === 1 ? 'time' : `${config.name}/${axis}`;
     this.inputs.push(port(config.name, type, shape, free));
     return { name: config.name, shape, type, mask: null };
   }
@@ -130,7 +138,9 @@ class Conversion {
     const used = new Set([...this.outputs, ...this.inputs].map((info) => info.name));
     let unique = name;
     for (let i = 1; used.has(unique); i++) unique = `${name}_${i}`;
-    this.nodes.push(create(NodeProtoSchema, { opType: 'Identity', name: `${unique}/output`, input: [value.name], output: [unique] }));
+    this.nodes.push(
+      create(NodeProtoSchema, { opType: 'Identity', name: `${unique}/output`, input: [value.name], output: [unique] }),
+    );
     this.outputs.push(port(unique, value.type, value.shape, (axis) => (axis === 0 ? 'batch' : '')));
   }
 
@@ -188,12 +198,13 @@ class Conversion {
       describe: (value, what) => this.reader.layer(value, what),
       apply: (inner, values) => {
         this.drain(g);
-        return this.apply({ ...context, config: inner, inner: (key) => context.describe(inner.values[key], `"${key}" of ${inner.label}`) }, values, base);
+        return this.apply(
+          { ...context, config: inner, inner: (key) => context.describe(inner.values[key], `"${key}" of ${inner.label}`) },
+          values,
+          base,
+        );
       },
-      place: (node, from) => {
-        const place = from.place ?? config.place;
-        if (place) this.places.set(node, place);
-      },
+      origin: (node, origin) => this.origins.set(node, origin),
       stateInput: (state, shape) => {
         this.inputs.push(port(state, DataType.FLOAT, shape, (axis) => (axis === 0 ? 'batch' : '')));
         return state;
@@ -236,7 +247,10 @@ function wrappedNames(config: LayerConfig): string[] {
 
 function refuse(config: LayerConfig): never {
   if (config.className === 'Lambda') {
-    return config.fail('unknown-layer', 'a Lambda layer is code, which a checkpoint does not hold; write it with standard layers');
+    return config.fail(
+      'unknown-layer',
+      'a Lambda layer is code, which a checkpoint does not hold; write it with standard layers',
+    );
   }
   return config.fail('unknown-layer', 'layers of this class are not understood; export the model to ONNX from its framework');
 }
@@ -262,4 +276,3 @@ function port(name: string, type: DataType, shape: readonly (number | null)[], f
   const tensor = create(TypeProto_TensorSchema, { elemType: type, shape: create(TensorShapeProtoSchema, { dim }) });
   return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }) });
 }
-

@@ -1,11 +1,9 @@
 import { create } from '@bufbuild/protobuf';
-import {
-  AttributeProto_AttributeType as Kind,
-  AttributeProtoSchema,
-  type AttributeProto,
-} from '../onnx/onnx_pb.js';
+import { AttributeProto_AttributeType as Kind, AttributeProtoSchema, type AttributeProto } from '../onnx/onnx_pb.js';
 import { DataType, elementCount } from '../onnx/tensor.js';
 import { intAttribute, type GraphBuilder } from '../../truncation/graphBuilder.js';
+import type { Place } from '../place.js';
+import type { KerasCell } from './equations.js';
 import type { LayerConfig } from './layerConfig.js';
 import type { LayerWeights } from './weights.js';
 
@@ -35,11 +33,19 @@ export interface LayerContext {
   describe(value: unknown, what: string): LayerConfig;
   /** Converts another layer, the inner one of a wrapper, on the same weights. */
   apply(config: LayerConfig, inputs: readonly Value[]): readonly Value[];
-  /** Remembers which object of model.json a node comes from. */
-  place(node: string, config: LayerConfig): void;
+  /** Remembers what a recurrent node was made from. */
+  origin(node: string, origin: NodeOrigin): void;
   /** An input of the graph that model.json does not name: a state that a stateful layer carries from call to call. */
   stateInput(name: string, shape: readonly (number | null)[]): string;
   stateOutput(name: string, tensor: string, shape: readonly (number | null)[]): void;
+}
+
+/** What a recurrent node was made from. */
+export interface NodeOrigin {
+  /** The object in model.json. */
+  readonly place: Place | undefined;
+  /** In the order of the node's directions. */
+  readonly cells: readonly KerasCell[];
 }
 
 export type LayerConverter = (c: LayerContext, inputs: readonly Value[]) => readonly Value[];

@@ -22,7 +22,9 @@ export async function readTfjs(bytes: Uint8Array, read: ReadSibling): Promise<Tf
   }
   const json = parseJson(bytes);
   const root = json.value;
-  const topology = isObject(root) ? (root['model_topology'] ?? (root['model_config'] === undefined ? undefined : root)) : undefined;
+  const topology = isObject(root)
+    ? (root['model_topology'] ?? (root['model_config'] === undefined ? undefined : root))
+    : undefined;
   if (!isObject(root) || !isObject(topology)) {
     throw new BadInputError('not-tfjs', 'this JSON file is no TF.js model: it has no modelTopology');
   }
@@ -34,7 +36,11 @@ export async function readTfjs(bytes: Uint8Array, read: ReadSibling): Promise<Tf
   const reader = new TopologyReader(json, kerasMajor(topology));
   const config = reader.layer(described, 'modelTopology');
   if (!isModel(config)) {
-    throw new BadInputError('bad-topology', `the model is a ${config.className}, neither Sequential nor Functional`, config.place);
+    throw new BadInputError(
+      'bad-topology',
+      `the model is a ${config.className}, neither Sequential nor Functional`,
+      config.place,
+    );
   }
   const { weights, bytes: weightBytes } = await readWeights(root['weights_manifest'], read);
   const converted = convertModel(config, reader, new WeightStore(weights, layerNames(described)), producerOf(root, topology));

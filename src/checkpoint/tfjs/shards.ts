@@ -22,7 +22,15 @@ interface Entry {
   readonly ofModel: boolean;
 }
 
-const bytesOf: Readonly<Record<string, number>> = { float32: 4, int32: 4, bool: 1, uint8: 1, uint16: 2, float16: 2, complex64: 8 };
+const bytesOf: Readonly<Record<string, number>> = {
+  float32: 4,
+  int32: 4,
+  bool: 1,
+  uint8: 1,
+  uint16: 2,
+  float16: 2,
+  complex64: 8,
+};
 const typeOf: Readonly<Record<string, DataType>> = { float32: DataType.FLOAT, int32: DataType.INT32, bool: DataType.BOOL };
 const quantizedTypes = new Set(['uint8', 'uint16', 'float16']);
 /** The converter's names: group1-shard2of5, with or without .bin. */
@@ -69,7 +77,10 @@ function readEntry(weight: unknown, bad: (what: string) => BadInputError): Entry
   const { name, shape, dtype, quantization, group }: JsonObject = isObject(weight) ? weight : {};
   if (typeof name !== 'string') throw bad('a weight has no name');
   const dims: unknown[] = Array.isArray(shape) ? shape : [null];
-  if (!dims.every((d): d is number => Number.isSafeInteger(d) && (d as number) >= 0) || !Number.isSafeInteger(elementCount(dims))) {
+  if (
+    !dims.every((d): d is number => Number.isSafeInteger(d) && (d as number) >= 0) ||
+    !Number.isSafeInteger(elementCount(dims))
+  ) {
     throw bad(`the shape of weight ${name} is ${JSON.stringify(shape)}`);
   }
   const type = typeof dtype === 'string' ? dtype : 'float32';
@@ -77,7 +88,12 @@ function readEntry(weight: unknown, bad: (what: string) => BadInputError): Entry
   return { name, dims, type, ofModel: group !== 'optimizer', quantization: readQuantization(name, quantization, type, bad) };
 }
 
-function readQuantization(name: string, value: unknown, type: string, bad: (what: string) => BadInputError): Entry['quantization'] {
+function readQuantization(
+  name: string,
+  value: unknown,
+  type: string,
+  bad: (what: string) => BadInputError,
+): Entry['quantization'] {
   if (!isObject(value)) return null;
   const { dtype, scale, min } = value;
   if (typeof dtype !== 'string' || !quantizedTypes.has(dtype) || (type !== 'float32' && type !== 'int32')) {
@@ -98,7 +114,10 @@ async function readShards(paths: readonly string[], wanted: number, group: numbe
   for (const path of paths) {
     const bytes = await read(path);
     if (!bytes) {
-      throw new BadInputError('missing-shard', `its weight file "${path}" is missing beside it; copy all files of the checkpoint`);
+      throw new BadInputError(
+        'missing-shard',
+        `its weight file "${path}" is missing beside it; copy all files of the checkpoint`,
+      );
     }
     if (isLfsPointer(bytes)) {
       throw new BadInputError('git-lfs-pointer', `its weight file "${path}" is a Git LFS pointer; run \`git lfs pull\``);

@@ -91,7 +91,10 @@ export class TopologyReader {
   private impliedInput(model: LayerConfig, first: LayerConfig): LayerConfig {
     const shape = inputShape(first) ?? this.nestedInputShape(first) ?? buildShape(model);
     if (!shape) {
-      return first.fail('bad-topology', 'it is the first layer and states no input shape (batch_input_shape); save the model built');
+      return first.fail(
+        'bad-topology',
+        'it is the first layer and states no input shape (batch_input_shape); save the model built',
+      );
     }
     const dtype = first.values['dtype'] ?? 'float32';
     const values = { batch_input_shape: shape, dtype, name: `${first.name}_input` };
@@ -198,7 +201,11 @@ function inboundTensors(node: unknown): { inputs: RawReference[]; initialState: 
  * Afterwards every layer's calls count from zero.
  */
 function renumbered(model: ModelTopology): ModelTopology {
-  const all = [...model.layers.flatMap((l) => l.calls.flatMap((c) => [...c.inputs, ...c.initialState])), ...model.inputs, ...model.outputs];
+  const all = [
+    ...model.layers.flatMap((l) => l.calls.flatMap((c) => [...c.inputs, ...c.initialState])),
+    ...model.inputs,
+    ...model.outputs,
+  ];
   const shift = model.layers.map((layer, i) => {
     const largest = Math.max(0, ...all.filter((r) => r.layer === i).map((r) => r.call));
     return isModel(layer.config) ? Math.max(0, largest - (layer.calls.length - 1)) : 0;

@@ -1,7 +1,16 @@
 import { activation, type Activation } from '../../../network/activation.js';
 import { activationNode } from '../../../truncation/activationNodes.js';
 import type { GraphBuilder } from '../../../truncation/graphBuilder.js';
-import { asFloat, axisOf, floatAttribute, intAttribute, renamed, single, type LayerContext, type LayerConverter } from '../layer.js';
+import {
+  asFloat,
+  axisOf,
+  floatAttribute,
+  intAttribute,
+  renamed,
+  single,
+  type LayerContext,
+  type LayerConverter,
+} from '../layer.js';
 import type { ActivationConfig, LayerConfig } from '../layerConfig.js';
 
 function parameter({ parameters }: ActivationConfig, names: readonly string[], fallback: number): number {
@@ -47,7 +56,11 @@ export function activate(config: LayerConfig, g: GraphBuilder, a: ActivationConf
   const clip = (low: number, high: number) => g.node('Clip', [x, limit(g, low), limit(g, high)]);
   switch (a.name) {
     case 'relu': {
-      const [max, slope, threshold] = [a.parameters['max_value'], parameter(a, ['negative_slope'], 0), parameter(a, ['threshold'], 0)];
+      const [max, slope, threshold] = [
+        a.parameters['max_value'],
+        parameter(a, ['negative_slope'], 0),
+        parameter(a, ['threshold'], 0),
+      ];
       if (slope !== 0 || threshold !== 0) break;
       return clip(0, typeof max === 'number' ? max : Infinity);
     }
@@ -116,13 +129,13 @@ export const activationLayers: Readonly<Record<string, LayerConverter>> = {
   }),
   LeakyReLU: elementwise((c, x) => c.g.node('LeakyRelu', [x], [floatAttribute('alpha', slope(c.config, 0.3))])),
   ELU: elementwise((c, x) => c.g.node('Elu', [x], [floatAttribute('alpha', c.config.number('alpha', 1))])),
-  ThresholdedReLU: elementwise((c, x) =>
-    activationNode(c.g, activation('ThresholdedRelu', c.config.number('theta', 1)), x),
-  ),
+  ThresholdedReLU: elementwise((c, x) => activationNode(c.g, activation('ThresholdedRelu', c.config.number('theta', 1)), x)),
   PReLU: (c, inputs) => {
     const x = single(c, inputs);
     const shared = new Set(c.config.has('shared_axes') ? c.config.integers('shared_axes') : []);
-    const dims = x.shape.slice(1).map((d, i) => (shared.has(i + 1) ? 1 : (d ?? c.config.fail('bad-topology', 'its input has no known size'))));
+    const dims = x.shape
+      .slice(1)
+      .map((d, i) => (shared.has(i + 1) ? 1 : (d ?? c.config.fail('bad-topology', 'its input has no known size'))));
     const alpha = c.weights.take('alpha', ['alpha'], [dims]);
     return [renamed(x, c.g.node('PRelu', [asFloat(c.g, x), c.g.constant('alpha', dims, alpha.data)]))];
   },

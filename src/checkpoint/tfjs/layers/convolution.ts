@@ -79,7 +79,8 @@ function convolution(rank: number): LayerConverter {
     const data = new Float64Array(stored.data.length);
     for (let p = 0; p < positions; p++)
       for (let i = 0; i < channels; i++)
-        for (let f = 0; f < filters; f++) data[(f * channels + i) * positions + p] = stored.data[(p * channels + i) * filters + f]!;
+        for (let f = 0; f < filters; f++)
+          data[(f * channels + i) * positions + p] = stored.data[(p * channels + i) * filters + f]!;
     const extent = kernel.map((k, i) => (k - 1) * dilations[i]! + 1);
     const operands = [c.g.constant('kernel', [filters, channels, ...kernel], data)];
     if (c.config.boolean('use_bias', true)) {
@@ -109,7 +110,11 @@ function pooling(operator: 'MaxPool' | 'AveragePool', rank: number): LayerConver
     const size = c.config.spatial('pool_size', rank, [2]);
     const strides = c.config.has('strides') ? c.config.spatial('strides', rank) : size;
     const padding = paddingOf(c);
-    const attributes = [intsAttribute('kernel_shape', size), intsAttribute('strides', strides), ...paddingAttributes(padding, size)];
+    const attributes = [
+      intsAttribute('kernel_shape', size),
+      intsAttribute('strides', strides),
+      ...paddingAttributes(padding, size),
+    ];
     const { name, shape } = spatially(c, inputs, rank, { extent: size, strides, padding, channels: null }, (x) =>
       c.g.node(operator, [x], attributes),
     );
@@ -138,7 +143,10 @@ function zeroPadding(rank: number): LayerConverter {
     const list: unknown[] = Array.isArray(given) ? given : Array.from({ length: rank }, () => given);
     // One axis: [before, after]; two axes: one number or one pair for each.
     const pairs = (rank === 1 && list.length === 2 ? [list] : list).map((p) => (Array.isArray(p) ? p : [p, p]) as unknown[]);
-    if (pairs.length !== rank || pairs.some((p) => p.length !== 2 || !p.every((v) => Number.isInteger(v) && (v as number) >= 0))) {
+    if (
+      pairs.length !== rank ||
+      pairs.some((p) => p.length !== 2 || !p.every((v) => Number.isInteger(v) && (v as number) >= 0))
+    ) {
       c.config.fail('bad-layer', `its padding is ${JSON.stringify(given)}`);
     }
     const numbers = pairs as [number, number][];
@@ -146,7 +154,12 @@ function zeroPadding(rank: number): LayerConverter {
     const all = x.shape.map((_, i): [number, number] => numbers[i - from] ?? [0, 0]);
     const pads = integers(c.g, [...all.map((p) => p[0]), ...all.map((p) => p[1])]);
     const name = c.g.node('Pad', [asFloat(c.g, x), pads]);
-    return [shaped(name, x.shape.map((d, i) => (d === null ? null : d + all[i]![0] + all[i]![1])))];
+    return [
+      shaped(
+        name,
+        x.shape.map((d, i) => (d === null ? null : d + all[i]![0] + all[i]![1])),
+      ),
+    ];
   };
 }
 

@@ -76,7 +76,10 @@ const reshape: LayerConverter = (c, inputs) => {
   const rest = product(target.filter((d) => d !== null)) ?? 1;
   const open = target.filter((d) => d === null).length;
   if (total !== null && (open === 0 ? total !== rest : total % rest !== 0)) {
-    c.config.fail('bad-topology', `its input of ${total} numbers cannot take the shape [${target.map((d) => d ?? '?').join(', ')}]`);
+    c.config.fail(
+      'bad-topology',
+      `its input of ${total} numbers cannot take the shape [${target.map((d) => d ?? '?').join(', ')}]`,
+    );
   }
   return [reshaped(c, x, [x.shape[0]!, ...target.map((d) => d ?? (total !== null && open === 1 ? total / rest : null))])];
 };
@@ -96,7 +99,12 @@ const permute: LayerConverter = (c, inputs) => {
   if (perm.length !== rank || new Set(perm).size !== rank || perm.some((p) => p < 0 || p >= rank)) {
     c.config.fail('bad-layer', `its dims [${perm.slice(1).join(', ')}] are no order of ${rank - 1} axes`);
   }
-  return [shaped(c.g.transpose(x.name, perm), perm.map((p) => x.shape[p]!))];
+  return [
+    shaped(
+      c.g.transpose(x.name, perm),
+      perm.map((p) => x.shape[p]!),
+    ),
+  ];
 };
 
 export const coreLayers: Readonly<Record<string, LayerConverter>> = {

@@ -12,7 +12,11 @@ import {
 } from '../layer.js';
 
 /** gamma and beta, ones and zeros where the layer has none. */
-function scaleAndShift(c: LayerContext, roles: readonly string[], dims: readonly number[]): { gamma: Float64Array; beta: Float64Array } {
+function scaleAndShift(
+  c: LayerContext,
+  roles: readonly string[],
+  dims: readonly number[],
+): { gamma: Float64Array; beta: Float64Array } {
   const size = dims.reduce((a, b) => a * b, 1);
   const read = (key: string, role: string, fallback: number) =>
     c.config.boolean(key, true) ? c.weights.take(role, roles, [dims]).data : new Float64Array(size).fill(fallback);
@@ -44,7 +48,10 @@ const batchNormalization: LayerConverter = (c, inputs) => {
 const layerNormalization: LayerConverter = (c, inputs) => {
   const x = single(c, inputs);
   const rank = x.shape.length;
-  const axes = c.config.integers('axis', [-1]).map((a) => axisOf(c, a, rank)).sort((a, b) => a - b);
+  const axes = c.config
+    .integers('axis', [-1])
+    .map((a) => axisOf(c, a, rank))
+    .sort((a, b) => a - b);
   const dims = axes.map((a) => knownSize(c, x, a));
   const roles = weightRoles(c);
   const { gamma, beta } = scaleAndShift(c, roles, dims);
@@ -53,7 +60,9 @@ const layerNormalization: LayerConverter = (c, inputs) => {
   const trailing = axes.every((a, i) => a === rank - axes.length + i);
   if (trailing) {
     const operands = [input, c.g.constant('gamma', dims, gamma), c.g.constant('beta', dims, beta)];
-    return [renamed(x, c.g.node('LayerNormalization', operands, [intAttribute('axis', axes[0]!), floatAttribute('epsilon', epsilon)]))];
+    return [
+      renamed(x, c.g.node('LayerNormalization', operands, [intAttribute('axis', axes[0]!), floatAttribute('epsilon', epsilon)])),
+    ];
   }
   const mean = (of: string) => c.g.node('ReduceMean', [of], [intsAttribute('axes', axes), intAttribute('keepdims', 1)]);
   const centred = c.g.binary('Sub', input, mean(input));

@@ -47,7 +47,10 @@ function cellAttributes(cells: readonly OnnxCell[], direction: string): Attribut
   return [
     intAttribute('hidden_size', cells[0]!.units),
     stringAttribute('direction', direction),
-    stringsAttribute('activations', functions.map((f) => f.name)),
+    stringsAttribute(
+      'activations',
+      functions.map((f) => f.name),
+    ),
     ...(alphas.length > 0 ? [floatsAttribute('activation_alpha', alphas)] : []),
     ...(betas.length > 0 ? [floatsAttribute('activation_beta', betas)] : []),
     ...(cells[0]!.operator === 'GRU' ? [intAttribute('linear_before_reset', cells[0]!.linearBeforeReset ? 1 : 0)] : []),
@@ -87,7 +90,8 @@ class RecurrentNode {
     const count = cells.length;
     const gates = cell.b.length / 2;
     this.plan = plan;
-    c.place(node, cell.config);
+    const { place } = count === 2 ? c.config : cell.config;
+    c.origin(node, { place: place ?? c.config.place, cells: cells.map((p) => p.original) });
     const name = (what: string) => `${node}/${what}`;
     const weight = (what: string, dims: readonly number[], part: (cell: OnnxCell) => Float64Array) =>
       g.constant(`${node.slice(c.name.length + 1)}${what}`, [count, ...dims], joined(cells.map(part)));
@@ -255,7 +259,13 @@ function readInputs(c: LayerContext, inputs: readonly Value[]): { x: Value; stat
  * The states that the layer starts from: given by the model, carried by the caller of a stateful layer, or null for zeros.
  * @param sizes units of every state
  */
-function startStates(c: LayerContext, x: Value, given: readonly Value[], sizes: readonly number[], stateful: boolean): string[] | null {
+function startStates(
+  c: LayerContext,
+  x: Value,
+  given: readonly Value[],
+  sizes: readonly number[],
+  stateful: boolean,
+): string[] | null {
   if (given.length > 0) {
     if (given.length !== sizes.length) {
       return c.config.fail('bad-topology', `it is given ${given.length} initial states where it has ${sizes.length}`);
@@ -323,13 +333,20 @@ const bidirectional: LayerConverter = (c, inputs) => {
   if (paired) {
     // ONNX wants the forward direction first.
     const order = options.goBackwards ? [1, 0] : [0, 1];
-    const node = new RecurrentNode(c, c.name, order.map((i) => paired[i]!), order.map((i) => runs[i]!), x, plan, wanted);
+    const node = new RecurrentNode(
+      c,
+      c.name,
+      order.map((i) => paired[i]!),
+      order.map((i) => runs[i]!),
+      x,
+      plan,
+      wanted,
+    );
     if (wanted.sequence && mode === 'concat' && !options.goBackwards) both = node.bothSequences();
     outputs = order.map((_, i) => ({
       sequence: wanted.sequence && both === null ? node.sequence(order.indexOf(i)) : '',
       states: wanted.states ? node.states(order.indexOf(i)) : [],
     }));
-    c.place(c.name, c.config);
   } else {
     outputs = stacks.map((stack, i) => runStack(c, stack, x, plan, runs[i]!, wanted));
   }
