@@ -72,6 +72,8 @@ export function tfjsReference(tf: TfjsApi): ReferenceRuntime {
               ? tf.tensor(Int32Array.from(data), [...dims], 'int32')
               : tf.tensor(Float32Array.from(data), [...dims], type === DataType.BOOL ? 'bool' : 'float32'),
           );
+          // A stateful layer would go on from the run before.
+          model.resetStates();
           // Sequences of one model have one length; all of them make one batch.
           const outputs = [
             model.predict(tensors.length === 1 ? tensors[0]! : tensors, { batchSize: tensors[0]?.shape[0] ?? 1 }),

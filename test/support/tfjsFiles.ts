@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { expect } from 'vitest';
 import { writeModel } from '../../src/checkpoint/onnx/model.js';
-import { DataType, type Tensor } from '../../src/checkpoint/onnx/tensor.js';
+import { DataType, numberToHalf, type Tensor } from '../../src/checkpoint/onnx/tensor.js';
 import { readTfjs } from '../../src/checkpoint/tfjs/reader.js';
 import type { CheckpointFiles } from '../../src/jobs/jobs.js';
-import type { Random } from './random.js';
-import { largestError } from './reference.js';
+import { Random } from './random.js';
 import { runModel } from './runtime.js';
 
 /** TF.js checkpoints in memory: model.json and its shards by name. */
@@ -93,16 +93,93 @@ export function toTensor(t: tf.Tensor): Tensor {
   return { type, dims: t.shape, data: Float64Array.from(t.dataSync()) };
 }
 
+/** Largest absolute difference over the largest absolute value; infinite where the shapes differ. */
+export function relativeError(actual: Tensor, expected: Tensor): number {
+  if (actual.dims.join() !== expected.dims.join()) return Infinity;
+  const size = expected.data.reduce((a, v) => Math.max(a, Math.abs(v)), 0);
+  const difference = actual.data.reduce((a, v, i) => Math.max(a, Math.abs(v - expected.data[i]!)), 0);
+  if (Number.isNaN(size + difference)) return Infinity;
+  return difference === 0 ? 0 : difference / size;
+}
+
 /** Largest relative difference between TF.js and ONNX Runtime over all outputs of a model. */
 export async function compareWithTfjs(model: LayersModel, files: TfjsFiles, inputs: readonly tf.Tensor[]): Promise<number> {
   const expected = [model.predict(inputs.length === 1 ? inputs[0]! : [...inputs])].flat();
-  const names = (model.inputs as { name: string }[]).map((i) => i.name.replace(/\/.*/, ''));
+  const { model: converted } = await convert(files);
+  const names = converted.graph.input.map((i) => i.name).filter((name) => !name.includes('/state_'));
   const actual = await runConverted(files, new Map(inputs.map((t, i) => [names[i]!, toTensor(t)])));
-  const outputs = [...actual].filter(([name]) => !name.endsWith('_next')).map(([, tensor]) => tensor);
-  if (outputs.length !== expected.length) return Infinity;
-  const errors = expected.map((t, i) =>
-    t.shape.join() === outputs[i]!.dims.join() ? largestError(outputs[i]!.data, t.dataSync()) : Infinity,
-  );
+  const outputs = [...actual].filter(([name]) => !name.includes('/state_')).map(([, tensor]) => tensor);
+  expect(outputs.length).toBe(expected.length);
+  const errors = expected.map((t, i) => relativeError(outputs[i]!, toTensor(t)));
   tf.dispose(expected);
   return Math.max(...errors);
+}
+
+/** A random model as files, compared with TF.js running it. */
+export async function convertedError(model: LayersModel, inputs: readonly tf.Tensor[], seed: number): Promise<number> {
+  randomizeWeights(model, new Random(seed));
+  const { json, data } = await saveModel(model);
+  const error = await compareWithTfjs(model, filesOf(json, { 'weights.bin': data }), inputs);
+  model.dispose();
+  tf.dispose([...inputs]);
+  return error;
+}
+
+/** Cuts a manifest's weights into groups of so many, each group into shards of so many bytes, named as the converter names them. */
+export function sharded(json: ModelJson, data: Uint8Array, perGroup: number, shardBytes: number, extension = ''): TfjsFiles {
+  const weights = json.weightsManifest.flatMap((group) => group.weights);
+  const shards: Record<string, Uint8Array> = {};
+  const manifest: ModelJson['weightsManifest'] = [];
+  let offset = 0;
+  for (let first = 0; first < weights.length; first += perGroup) {
+    const group = weights.slice(first, first + perGroup);
+    const bytes = group.reduce((sum, w) => sum + byteLength(w), 0);
+    const count = Math.max(1, Math.ceil(bytes / shardBytes));
+    const paths = Array.from({ length: count }, (_, i) => `group${manifest.length + 1}-shard${i + 1}of${count}${extension}`);
+    paths.forEach((path, i) => {
+      shards[path] = data.slice(offset + i * shardBytes, offset + Math.min(bytes, (i + 1) * shardBytes));
+    });
+    manifest.push({ paths, weights: group });
+    offset += bytes;
+  }
+  return filesOf({ ...json, weightsManifest: manifest }, shards);
+}
+
+const bytesPerValue: Readonly<Record<string, number>> = { float32: 4, int32: 4, bool: 1, uint8: 1, uint16: 2, float16: 2 };
+
+function byteLength({ shape, dtype, quantization }: WeightEntry): number {
+  return shape.reduce((a, b) => a * b, 1) * bytesPerValue[quantization?.dtype ?? dtype]!;
+}
+
+/** Stores every weight in fewer bits, as the converter's --quantize options do. */
+export function quantized(
+  json: ModelJson,
+  data: Uint8Array,
+  dtype: 'uint8' | 'uint16' | 'float16',
+): { json: ModelJson; data: Uint8Array } {
+  const parts: Uint8Array[] = [];
+  let offset = 0;
+  const weights = json.weightsManifest
+    .flatMap((group) => group.weights)
+    .map((weight): WeightEntry => {
+      const values = new Float32Array(data.slice(offset, offset + byteLength(weight)).buffer);
+      offset += byteLength(weight);
+      if (dtype === 'float16') {
+        parts.push(new Uint8Array(Uint16Array.from(values, numberToHalf).buffer));
+        return { ...weight, quantization: { dtype } };
+      }
+      const min = Math.min(...values);
+      const levels = dtype === 'uint8' ? 255 : 65535;
+      const scale = (Math.max(...values) - min) / levels || 1;
+      const codes = Array.from(values, (v) => Math.round((v - min) / scale));
+      parts.push(dtype === 'uint8' ? Uint8Array.from(codes) : new Uint8Array(Uint16Array.from(codes).buffer));
+      return { ...weight, quantization: { dtype, scale, min } };
+    });
+  const joined = new Uint8Array(parts.reduce((sum, p) => sum + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return { json: { ...json, weightsManifest: [{ paths: ['weights.bin'], weights }] }, data: joined };
 }

@@ -1,3 +1,4 @@
+import type { AttributeProto } from '../../onnx/onnx_pb.js';
 import {
   asFloat,
   expectRank,
@@ -91,7 +92,7 @@ function convolution(rank: number): LayerConverter {
       intsAttribute('dilations', dilations),
       intsAttribute('kernel_shape', kernel),
       intAttribute('group', groups),
-      ...paddingAttributes(padding, extent),
+      ...paddingAttributes(padding, extent, strides),
     ];
     const { name, shape } = spatially(c, inputs, rank, { extent, strides, padding, channels: filters }, (x) =>
       c.g.node('Conv', [x, ...operands], attributes),
@@ -100,9 +101,28 @@ function convolution(rank: number): LayerConverter {
   };
 }
 
-function paddingAttributes(padding: 'valid' | 'same' | 'causal', extent: readonly number[]) {
-  if (padding === 'same') return [stringAttribute('auto_pad', 'SAME_UPPER')];
-  return padding === 'causal' ? [intsAttribute('pads', [...extent.map((e) => e - 1), ...extent.map(() => 0)])] : [];
+function paddingAttributes(
+  padding: 'valid' | 'same' | 'causal',
+  extent: readonly number[],
+  strides: readonly number[],
+): AttributeProto[] {
+  const pads = (before: (e: number) => number, after: (e: number) => number) => [
+    intsAttribute('pads', [...extent.map(before), ...extent.map(after)]),
+  ];
+  if (padding === 'valid') return [];
+  if (padding === 'causal')
+    return pads(
+      (e) => e - 1,
+      () => 0,
+    );
+  // ONNX Runtime takes no auto_pad together with dilations; Keras takes no strides together with them.
+  const stepwise = strides.every((s) => s === 1);
+  return stepwise
+    ? pads(
+        (e) => Math.floor((e - 1) / 2),
+        (e) => Math.ceil((e - 1) / 2),
+      )
+    : [stringAttribute('auto_pad', 'SAME_UPPER')];
 }
 
 function pooling(operator: 'MaxPool' | 'AveragePool', rank: number): LayerConverter {
@@ -113,7 +133,7 @@ function pooling(operator: 'MaxPool' | 'AveragePool', rank: number): LayerConver
     const attributes = [
       intsAttribute('kernel_shape', size),
       intsAttribute('strides', strides),
-      ...paddingAttributes(padding, size),
+      ...paddingAttributes(padding, size, strides),
     ];
     const { name, shape } = spatially(c, inputs, rank, { extent: size, strides, padding, channels: null }, (x) =>
       c.g.node(operator, [x], attributes),
