@@ -226,7 +226,8 @@ export async function runCheck(
       ...refusals,
       ...sampleDiagnostics(statistical, options, samples?.name ?? null, measuredCurve),
       ...outOfRange(network, sequences, range, samples?.name ?? null),
-    ].map((d) => ({ ...d, ...placed(d.layer) })),
+      // The verdict speaks of all layers and stands at the first.
+    ].map((d, i) => ({ ...d, ...placed(i === 0 ? network.layers[0]!.name : d.layer) })),
   };
   await progress('Done', 1);
   return { report, checkpoint, axes, batch, source };
