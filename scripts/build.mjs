@@ -23,7 +23,7 @@ const bundles = [
     banner: { js: `#!/usr/bin/env node\n${requireForEsm}` },
   },
   // TF.js, which the command line loads when it verifies a conversion; the extension has no use for it.
-  { ...node, entryPoints: ['src/cli/tfjs.ts'], outfile: 'dist/tfjs.js', format: 'esm', banner: { js: requireForEsm } },
+  { ...node, entryPoints: ['src/cli/portableTfjs.ts'], outfile: 'dist/tfjs.js', format: 'esm', banner: { js: requireForEsm } },
   {
     ...common,
     entryPoints: ['webview/report.ts'],

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { BadInputError } from '../errors.js';
 import type { ReferenceRuntime } from '../runtime/reference.js';
-import type * as tfjs from './tfjs.js';
+import type * as portable from './portableTfjs.js';
+import { tfjsReference, type TfjsApi } from './tfjsReference.js';
 
 export type TfjsBackend = 'cpu' | 'node';
 
@@ -13,19 +14,23 @@ export function lazyReference(backend: TfjsBackend): ReferenceRuntime {
 }
 
 async function startTfjs(backend: TfjsBackend): Promise<ReferenceRuntime> {
-  // Its own bundle beside this one; esbuild must not pull it in here.
-  const bundle = new URL('tfjs.js', import.meta.url).href;
-  const { portableTfjs, tfjsReference } = (await import(bundle)) as typeof tfjs;
-  return tfjsReference(backend === 'cpu' ? portableTfjs() : await nativeTfjs());
+  // Only one of the two: TF.js keeps its state in globals, which two copies would share.
+  return tfjsReference(await (backend === 'cpu' ? bundledTfjs() : nativeTfjs()));
 }
 
-type NativeTfjs = Omit<tfjs.TfjsApi, 'version' | 'backend' | 'fromMemory'> & {
+async function bundledTfjs(): Promise<TfjsApi> {
+  // Its own bundle beside this one; esbuild must not pull it in here.
+  const bundle = new URL('tfjs.js', import.meta.url).href;
+  return ((await import(bundle)) as typeof portable).portableTfjs();
+}
+
+type NativeTfjs = Omit<TfjsApi, 'version' | 'backend' | 'fromMemory'> & {
   version: Record<string, string>;
-  io: { fromMemory: tfjs.TfjsApi['fromMemory'] };
+  io: { fromMemory: TfjsApi['fromMemory'] };
 };
 
 /** @tensorflow/tfjs-node downloads its library when it is installed, so it is the user's to install: here or globally beside us. */
-async function nativeTfjs(): Promise<tfjs.TfjsApi> {
+async function nativeTfjs(): Promise<TfjsApi> {
   const places = [join(process.cwd(), 'package.json'), import.meta.url];
   for (const place of places) {
     let file: string;

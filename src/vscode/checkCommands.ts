@@ -71,12 +71,7 @@ async function checkAll(checkpoints: readonly vscode.Uri[], reports: Reports): P
   await tellSummary(verdicts, failed, withoutRecurrence, foreign);
 }
 
-async function tellSummary(
-  verdicts: Verdict[],
-  failed: number,
-  withoutRecurrence: number,
-  foreign: number,
-): Promise<void> {
+async function tellSummary(verdicts: Verdict[], failed: number, withoutRecurrence: number, foreign: number): Promise<void> {
   const count = (verdict: Verdict) => verdicts.filter((other) => other === verdict).length;
   const parts = [
     [count('stable'), vscode.l10n.t('stable')],

@@ -9,7 +9,8 @@ import {
   type layers as Layers,
 } from '@tensorflow/tfjs-layers';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { portableTfjs, tfjsReference } from '../../src/cli/tfjs.js';
+import { portableTfjs } from '../../src/cli/portableTfjs.js';
+import { tfjsReference } from '../../src/cli/tfjsReference.js';
 import { convertCheckpoint } from '../../src/jobs/convert.js';
 import { Random } from '../support/random.js';
 import { runtime } from '../support/runtime.js';

@@ -1,11 +1,10 @@
-import * as core from '@tensorflow/tfjs-core';
-import '@tensorflow/tfjs-backend-cpu';
-import * as layers from '@tensorflow/tfjs-layers';
+import type * as core from '@tensorflow/tfjs-core';
+import type * as layers from '@tensorflow/tfjs-layers';
 import { DataType, elementCount, type Tensor } from '../checkpoint/onnx/tensor.js';
 import type { CheckpointFiles } from '../jobs/jobs.js';
 import type { ReferenceRuntime } from '../runtime/reference.js';
 
-/** TF.js running a layers model as it is. A bundle of its own, which the command line loads when it first needs it. */
+/** TF.js, wherever it comes from, running a layers model as it is. */
 
 /** The part of TF.js that is used; both its packages for browsers and @tensorflow/tfjs-node have it. */
 export interface TfjsApi {
@@ -16,21 +15,6 @@ export interface TfjsApi {
   readonly dispose: typeof core.dispose;
   readonly fromMemory: typeof core.io.fromMemory;
   readonly loadLayersModel: typeof layers.loadLayersModel;
-}
-
-/** TF.js on its JavaScript backend. */
-export function portableTfjs(): TfjsApi {
-  // Without this it advertises its native build on stderr.
-  core.enableProdMode();
-  return {
-    version: layers.version_layers,
-    backend: 'cpu',
-    ready: () => core.setBackend('cpu'),
-    tensor: core.tensor,
-    dispose: core.dispose,
-    fromMemory: core.io.fromMemory,
-    loadLayersModel: layers.loadLayersModel,
-  };
 }
 
 interface ModelJson extends core.io.ModelJSON {
