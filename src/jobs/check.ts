@@ -69,6 +69,8 @@ function inputDiagnostics(network: RecurrentNetwork, range: StabilityReport['inp
     walkSignal(layer.input, (s) => {
       if (s.kind !== 'source' || s.operator === null || seen.has(s.name)) return;
       seen.add(s.name);
+      // Its values are known all the same, and there is no error to follow.
+      if (s.range !== null && !s.recurrent) return;
       diagnostics.push({
         code: 'operator-not-understood',
         severity: s.recurrent ? 'warning' : 'information',

@@ -100,11 +100,21 @@ describe('check', () => {
     expect(report.lambda).not.toBeNull();
   });
 
-  it('a masked model: certified over the stated range, and the operator that moves its steps is named', async () => {
+  it('a masked embedding: certified over the range of its rows, wider than what is stated', async () => {
     const m = sequential({ layers: [layers.embedding({ inputDim: 9, outputDim: 4, inputLength: 8, maskZero: true }), lstm(3)] });
+    const report = await check(await files(m, 2), options, runtime, silent);
+    const { source, lower, upper } = report.inputRange;
+    expect(source).toBe('derived');
+    expect(Math.min(...(lower as number[]))).toBeLessThan(-1);
+    expect(Math.max(...(upper as number[]))).toBeGreaterThan(1);
+    expect(report.curve.measured).not.toBeNull();
+    expect(report.diagnostics.map((d) => d.code)).not.toContain('operator-not-understood');
+  });
+
+  it('masked values: certified over the stated range, and the operator that moves the steps is named', async () => {
+    const m = sequential({ layers: [layers.masking({ maskValue: 0, inputShape: [8, 2] }), lstm(3)] });
     const report = await check(await files(m), options, runtime, silent);
     expect(report.layers[0]!.lambda).not.toBeNull();
-    expect(report.curve.measured).not.toBeNull();
     expect(report.diagnostics.find((d) => d.code === 'operator-not-understood')?.message).toContain('MatMul');
   });
 

@@ -18,7 +18,7 @@ import {
 } from '../onnx/onnx_pb.js';
 import { DataType } from '../onnx/tensor.js';
 import { isObject } from './json.js';
-import type { LayerContext, LayerConverter, NodeOrigin, Value } from './layer.js';
+import { shaped, type LayerContext, type LayerConverter, type NodeOrigin, type Value } from './layer.js';
 import type { LayerConfig } from './layerConfig.js';
 import { activationLayers } from './layers/activations.js';
 import { convolutionLayers } from './layers/convolution.js';
@@ -131,7 +131,7 @@ class Conversion {
     const free = (axis: number) =>
       axis === 0 ? 'batch' : this.inputs.length === 0 && axis === 1 ? 'time' : `${config.name}/${axis}`;
     this.inputs.push(port(config.name, type, shape, free));
-    return { name: config.name, shape, type, mask: null };
+    return { name: config.name, shape, type, mask: null, bounds: null };
   }
 
   private output(name: string, value: Value): void {
@@ -211,7 +211,7 @@ class Conversion {
       },
       stateOutput: (state, tensor, shape) => {
         this.drain(g);
-        this.output(state, { name: tensor, shape, type: DataType.FLOAT, mask: null });
+        this.output(state, shaped(tensor, shape));
       },
     };
     const results = this.apply(context, inputs, base);

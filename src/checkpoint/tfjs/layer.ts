@@ -15,6 +15,13 @@ export interface Value {
   readonly type: DataType;
   /** A bool tensor [batch, time] that is true where a step counts; null where all do. */
   readonly mask: string | null;
+  /** Values that it cannot leave; null where nothing is known. */
+  readonly bounds: Bounds | null;
+}
+
+export interface Bounds {
+  readonly lower: number;
+  readonly upper: number;
 }
 
 /** Everything that the conversion of one layer works with. */
@@ -82,14 +89,14 @@ export function axisOf(c: LayerContext, axis: number, rank: number): number {
   return counted;
 }
 
-/** The same shape and mask under a new name. */
+/** Other values of the same shape and mask. */
 export function renamed(x: Value, name: string): Value {
-  return { ...x, name, type: DataType.FLOAT };
+  return { ...x, name, type: DataType.FLOAT, bounds: null };
 }
 
-/** What is put along a mask-free result of another shape. */
+/** Floats without a mask, of which nothing else is known. */
 export function shaped(name: string, shape: readonly (number | null)[]): Value {
-  return { name, shape, type: DataType.FLOAT, mask: null };
+  return { name, shape, type: DataType.FLOAT, mask: null, bounds: null };
 }
 
 export function asFloat(g: GraphBuilder, x: Value): string {

@@ -1,6 +1,6 @@
 import { DataType } from '../onnx/tensor.js';
 import type { GraphBuilder } from '../../truncation/graphBuilder.js';
-import { intAttribute } from './layer.js';
+import { intAttribute, type Bounds } from './layer.js';
 
 /**
  * A mask lets a recurrent layer skip steps anywhere in a sequence: its state stays as it is. ONNX's recurrent nodes can only
@@ -37,11 +37,17 @@ export function compaction(g: GraphBuilder, mask: string): Compaction {
   };
 }
 
-/** The steps that count, in their order, in front of zeros. */
-export function compacted(g: GraphBuilder, x: string, { mask, place, positions }: Compaction): string {
+/**
+ * The steps that count, in their order, in front of zeros.
+ * @param bounds of the values: an operator that keeps to them changes nothing and lets them be known
+ */
+export function compacted(g: GraphBuilder, x: string, { mask, place, positions }: Compaction, bounds: Bounds | null): string {
   const matches = g.node('Equal', [g.unsqueeze(place, 1), g.unsqueeze(positions, 2)]);
   const moves = g.node('And', [matches, g.unsqueeze(mask, 1)]);
-  return g.matMul(cast(g, moves, DataType.FLOAT), x);
+  const moved = g.matMul(cast(g, moves, DataType.FLOAT), x);
+  if (!bounds) return moved;
+  const limit = (key: string, value: number) => g.constant(key, [], [value]);
+  return g.node('Clip', [moved, limit('lowest', Math.min(0, bounds.lower)), limit('highest', Math.max(0, bounds.upper))]);
 }
 
 /**

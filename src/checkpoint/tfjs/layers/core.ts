@@ -42,7 +42,11 @@ const embedding: LayerConverter = (c, inputs) => {
   const integral = x.type === DataType.INT32 || x.type === DataType.INT64;
   const tokens = integral ? x.name : c.g.node('Cast', [x.name], [intAttribute('to', DataType.INT64)]);
   const rows = c.g.node('Gather', [c.g.constant('embeddings', dims, table.data), tokens], [intAttribute('axis', 0)]);
-  const value = shaped(rows, [...x.shape, dims[1]]);
+  const bounds = {
+    lower: table.data.reduce((a, v) => Math.min(a, v), Infinity),
+    upper: table.data.reduce((a, v) => Math.max(a, v), -Infinity),
+  };
+  const value = { ...shaped(rows, [...x.shape, dims[1]]), bounds };
   if (!c.config.boolean('mask_zero', false)) return [value];
   const isZero = c.g.node('Equal', [tokens, c.g.constant('zero', [1], [0], integral ? x.type : DataType.INT64)]);
   return [{ ...value, mask: c.g.node('Not', [isZero]) }];

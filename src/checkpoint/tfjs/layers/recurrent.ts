@@ -96,7 +96,7 @@ class RecurrentNode {
     const weight = (what: string, dims: readonly number[], part: (cell: OnnxCell) => Float64Array) =>
       g.constant(`${node.slice(c.name.length + 1)}${what}`, [count, ...dims], joined(cells.map(part)));
     const input = asFloat(g, x);
-    const time = g.transpose(plan ? compacted(g, input, plan) : input, [1, 0, 2]);
+    const time = g.transpose(plan ? compacted(g, input, plan, x.bounds) : input, [1, 0, 2]);
     this.y = wanted.sequence ? name('Y') : '';
     this.yH = wanted.states ? name('Y_h') : '';
     this.yC = wanted.states && operator === 'LSTM' ? name('Y_c') : '';
