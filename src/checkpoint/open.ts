@@ -14,6 +14,8 @@ export interface OpenedCheckpoint {
   readonly bytes: number;
   /** What the recurrent nodes of a converted TF.js model were made from, by name; empty for ONNX. */
   readonly origins: ReadonlyMap<string, NodeOrigin>;
+  /** Inputs and outputs of a converted model that the original does not have: carried states of stateful layers. */
+  readonly states: ReadonlySet<string>;
 }
 
 /** Reads a checkpoint and the files that it names. Its content says what it is; a name is trusted only where content says nothing. */
@@ -27,10 +29,10 @@ export async function openCheckpoint(files: CheckpointFiles): Promise<OpenedChec
     if (!data) throw new BadInputError('missing-external-data', `its external data file "${location}" is missing beside it`);
     external.set(location, data);
   }
-  return { format: 'onnx', onnx: readCheckpoint(model, external), bytes: bytes.length, origins: new Map() };
+  return { format: 'onnx', onnx: readCheckpoint(model, external), bytes: bytes.length, origins: new Map(), states: new Set() };
 }
 
 async function openTfjs(bytes: Uint8Array, files: CheckpointFiles): Promise<OpenedCheckpoint> {
-  const { model, origins, bytes: total } = await readTfjs(bytes, (path) => files.readSibling(path));
-  return { format: 'tfjs', onnx: readCheckpoint(model, new Map()), bytes: total, origins };
+  const { model, origins, states, bytes: total } = await readTfjs(bytes, (path) => files.readSibling(path));
+  return { format: 'tfjs', onnx: readCheckpoint(model, new Map()), bytes: total, origins, states };
 }

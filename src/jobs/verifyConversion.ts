@@ -118,11 +118,8 @@ interface Difference {
 
 type Run = (model: ModelProto) => Promise<Map<string, Tensor>>;
 
-/** States that the caller of a stateful layer carries: they start from zero in TF.js. */
-const isState = (name: string) => name.includes('/state_');
-
-function originalInputs({ onnx }: OpenedCheckpoint, feeds: ReadonlyMap<string, Tensor>): Tensor[] {
-  return onnx.model.graph.input.flatMap(({ name }) => (isState(name) ? [] : [feeds.get(name)!]));
+function originalInputs({ onnx, states }: OpenedCheckpoint, feeds: ReadonlyMap<string, Tensor>): Tensor[] {
+  return onnx.model.graph.input.flatMap(({ name }) => (states.has(name) ? [] : [feeds.get(name)!]));
 }
 
 interface ComparedInputs {
@@ -142,11 +139,11 @@ function comparedInputs(checkpoint: OpenedCheckpoint, range: { lower: number; up
   const feeds = new Map(batch.feeds);
   for (const input of axes.inputs) {
     const tensor = feeds.get(input.name)!;
-    // What has no time axis gets values too.
-    if (input.timeAxis !== null || !isFloat(input.type) || isState(input.name)) continue;
+    // What has no time axis gets values too, but for states: they start from zero in TF.js.
+    if (input.timeAxis !== null || !isFloat(input.type) || checkpoint.states.has(input.name)) continue;
     feeds.set(input.name, { ...tensor, data: tensor.data.map(() => range.lower + (range.upper - range.lower) * random()) });
   }
-  const hasFloats = axes.inputs.some((i) => isFloat(i.type) && i.tokens === null && !isState(i.name));
+  const hasFloats = axes.inputs.some((i) => isFloat(i.type) && i.tokens === null && !checkpoint.states.has(i.name));
   return { feeds, sequences, steps, hasFloats };
 }
 
@@ -172,7 +169,7 @@ async function againstOriginal(
   const { model } = checkpoint.onnx;
   const expected = await original.run(originalInputs(checkpoint, feeds));
   const actual = await run(model);
-  const outputs = model.graph.output.map((o) => o.name).filter((name) => !isState(name));
+  const outputs = model.graph.output.map((o) => o.name).filter((name) => !checkpoint.states.has(name));
   return largest(outputs.map((name, i) => ({ where: `output ${name}`, difference: relative(actual.get(name)!, expected[i]) })));
 }
 

@@ -394,6 +394,70 @@ describe('Keras 3', () => {
   });
 });
 
+describe('masks as Keras 3 writes them', () => {
+  const tokens = [
+    [0, 2, 1, 0],
+    [1, 2, 0, 0],
+  ];
+  const policy = { class_name: 'DTypePolicy', config: { name: 'float32' } };
+  const tensor = (from: string) => ({
+    class_name: '__keras_tensor__',
+    config: { shape: [null, 4], dtype: 'float32', keras_history: [from, 0, 0] },
+  });
+  const layer = (class_name: string, name: string, config: object, args: unknown[], kwargs: object = {}) => ({
+    class_name,
+    name,
+    config: { name, dtype: policy, ...config },
+    inbound_nodes: args.length > 0 ? [{ args, kwargs }] : [],
+  });
+  const model = (maskClass: string) => ({
+    keras_version: '3.4.1',
+    model_config: {
+      class_name: 'Functional',
+      config: {
+        name: 'f',
+        layers: [
+          layer('InputLayer', 'x', { batch_shape: [null, 4], dtype: 'int32' }, []),
+          layer('Embedding', 'e', { input_dim: 3, output_dim: 2, mask_zero: true }, [tensor('x')]),
+          layer(maskClass, 'mask', {}, [tensor('x'), 0]),
+          layer('SimpleRNN', 'r', { units: 3 }, [tensor('e')], { mask: tensor('mask'), training: false }),
+        ],
+        input_layers: [['x', 0, 0]],
+        output_layers: [['r', 0, 0]],
+      },
+    },
+  });
+  const random = new Random(80);
+  const w = randomWeights(random, 2, 3, 1, 1);
+  const table = Array.from({ length: 3 }, () => Array.from(random.floats(2)));
+  const named = {
+    'e/embeddings': table,
+    'r/simple_rnn_cell/kernel': w.kernel,
+    'r/simple_rnn_cell/recurrent_kernel': w.recurrent,
+    'r/simple_rnn_cell/bias': w.bias[0]!,
+  };
+
+  it('skip the steps', async () => {
+    const feeds = new Map([['x', { type: DataType.INT32, dims: [2, 4], data: Float64Array.from(tokens.flat()) }]]);
+    const [actual] = [...(await runConverted(files(model('NotEqual'), named), feeds)).values()];
+    const after = tokens.map((row) =>
+      unroll(
+        simpleStep(w, 3),
+        row.filter((t) => t !== 0).map((t) => table[t]!),
+        3,
+      ).at(-1)!,
+    );
+    expect(relativeError(actual!, { ...actual!, data: Float64Array.from(after.flat()) })).toBeLessThan(agreed);
+  });
+
+  it('of another origin are refused', async () => {
+    await expect(oracleOf(files(model('Dense'), named))).rejects.toMatchObject({
+      code: 'unknown-layer',
+      message: expect.stringContaining('layer r (SimpleRNN): a mask that a Dense layer computes') as string,
+    });
+  });
+});
+
 describe('names and shells of older files', () => {
   async function saved() {
     const m = sequential({

@@ -105,10 +105,10 @@ export function relativeError(actual: Tensor, expected: Tensor): number {
 /** Largest relative difference between TF.js and ONNX Runtime over all outputs of a model. */
 export async function compareWithTfjs(model: LayersModel, files: TfjsFiles, inputs: readonly tf.Tensor[]): Promise<number> {
   const expected = [model.predict(inputs.length === 1 ? inputs[0]! : [...inputs])].flat();
-  const { model: converted } = await convert(files);
-  const names = converted.graph.input.map((i) => i.name).filter((name) => !name.includes('/state_'));
+  const { model: converted, states } = await convert(files);
+  const names = converted.graph.input.map((i) => i.name).filter((name) => !states.has(name));
   const actual = await runConverted(files, new Map(inputs.map((t, i) => [names[i]!, toTensor(t)])));
-  const outputs = [...actual].filter(([name]) => !name.includes('/state_')).map(([, tensor]) => tensor);
+  const outputs = [...actual].filter(([name]) => !states.has(name)).map(([, tensor]) => tensor);
   expect(outputs.length).toBe(expected.length);
   const errors = expected.map((t, i) => relativeError(outputs[i]!, toTensor(t)));
   tf.dispose(expected);

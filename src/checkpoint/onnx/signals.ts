@@ -217,7 +217,8 @@ export class SignalReader {
     const after = this.shapes.shape(name);
     if (!before || !after) return null;
     const changed = before.flatMap((dim, i) => (dimSize(dim) !== dimSize(after[i]!) ? [i] : []));
-    if (changed.length === 0) return this.signal(input);
+    // The same size can still be the reverse order.
+    if (changed.length === 0) return this.constants.integers(node.input[4])?.some((s) => s < 0) ? null : this.signal(input);
     const axis = changed[0]!;
     const full = dimSize(before[axis]!);
     if (changed.length !== 1 || full === null) return null;

@@ -30,6 +30,7 @@ import { wrapperLayers } from './layers/wrappers.js';
 import {
   inputShape,
   isModel,
+  type LayerCall,
   type ModelLayer,
   type ModelTopology,
   type TensorReference,
@@ -55,6 +56,8 @@ export interface ConvertedModel {
   readonly model: ModelProto & { graph: GraphProto };
   /** For every recurrent node, by name, what it was made from. */
   readonly origins: ReadonlyMap<string, NodeOrigin>;
+  /** Inputs and outputs that the original does not have: the states that a caller carries for stateful layers. */
+  readonly states: ReadonlySet<string>;
 }
 
 /**
@@ -87,6 +90,7 @@ class Conversion {
   private readonly inputs: ValueInfoProto[] = [];
   private readonly outputs: ValueInfoProto[] = [];
   private readonly origins = new Map<string, NodeOrigin>();
+  private readonly states = new Set<string>();
   private readonly topologies = new Map<LayerConfig, ModelTopology>();
   private readonly builders = new Map<LayerConfig, GraphBuilder>();
   private readonly weights = new Map<LayerConfig, LayerWeights>();
@@ -116,7 +120,7 @@ class Conversion {
       opsetImport: [create(OperatorSetIdProtoSchema, { domain: '', version: BigInt(operatorSet) })],
       graph,
     });
-    return { model: Object.assign(model, { graph }), origins: this.origins };
+    return { model: Object.assign(model, { graph }), origins: this.origins, states: this.states };
   }
 
   private topology(config: LayerConfig): ModelTopology {
@@ -156,16 +160,10 @@ class Conversion {
         config.fail('bad-topology', `something reads its output ${reference.output + 1}, which it does not have`)
       );
     };
-    let waiting = topology.layers.flatMap((layer, index) =>
-      layer.calls.flatMap((call, n) => (results[index]!.has(n) ? [] : [{ layer, index, call, n }])),
-    );
+    let waiting = neededCalls(topology).filter(({ index, n }) => !results[index]!.has(n));
     while (waiting.length > 0) {
       const ready = waiting.filter(({ call }) => [...call.inputs, ...call.initialState].every((r) => look(r) !== undefined));
-      if (ready.length === 0) {
-        // What no output needs may stay undone.
-        if (topology.outputs.every((r) => look(r) !== undefined)) break;
-        waiting[0]!.layer.config.fail('bad-topology', 'what it reads is made by no layer, or by itself');
-      }
+      if (ready.length === 0) waiting[0]!.layer.config.fail('bad-topology', 'what it reads is made by no layer, or by itself');
       for (const { layer, index, call, n } of ready) {
         results[index]!.set(n, this.layer(layer, call.inputs.map(value), call.initialState.map(value), path, n));
       }
@@ -207,10 +205,12 @@ class Conversion {
       origin: (node, origin) => this.origins.set(node, origin),
       stateInput: (state, shape) => {
         this.inputs.push(port(state, DataType.FLOAT, shape, (axis) => (axis === 0 ? 'batch' : '')));
+        this.states.add(state);
         return state;
       },
       stateOutput: (state, tensor, shape) => {
         this.drain(g);
+        this.states.add(state);
         this.output(state, shaped(tensor, shape));
       },
     };
@@ -237,6 +237,38 @@ class Conversion {
     this.nodes.push(...g.nodes.splice(0));
   }
 }
+
+interface NeededCall {
+  readonly layer: ModelLayer;
+  readonly index: number;
+  readonly call: LayerCall;
+  /** Which of the layer's calls. */
+  readonly n: number;
+}
+
+/** The calls that the outputs depend on. What else a file holds, the operations of a mask for example, is not converted. */
+function neededCalls({ layers, outputs }: ModelTopology): NeededCall[] {
+  const needed = new Map<string, NeededCall>();
+  const left = [...outputs];
+  for (let reference = left.pop(); reference; reference = left.pop()) {
+    const { layer: index, call: n } = reference;
+    const layer = layers[index]!;
+    const call = layer.calls[n];
+    if (!call || needed.has(`${index}/${n}`)) continue;
+    for (const { layer: source } of call.mask) {
+      // The mask travels with the value that it belongs to, so it is known here already; one from elsewhere is not.
+      const { className } = layers[source]!.config;
+      if (!maskOperations.has(className))
+        layer.config.fail('unknown-layer', `a mask that a ${className} layer computes is not understood`);
+    }
+    needed.set(`${index}/${n}`, { layer, index, call, n });
+    left.push(...call.inputs, ...call.initialState);
+  }
+  return [...needed.values()].sort((a, b) => a.index - b.index || a.n - b.n);
+}
+
+/** How Keras 3 writes the masks of Embedding and Masking layers. */
+const maskOperations = new Set(['NotEqual', 'Any']);
 
 /** Names under which a layer's weights may be stored: TF.js names those of a wrapped layer after the wrapper. */
 function wrappedNames(config: LayerConfig): string[] {

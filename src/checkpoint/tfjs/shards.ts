@@ -7,7 +7,9 @@ import { isObject, type JsonObject } from './json.js';
 /** A weight by the name that the manifest gives it. */
 export interface StoredWeight {
   readonly name: string;
-  readonly tensor: Tensor;
+  readonly dims: readonly number[];
+  /** Decodes it, which takes several times the bytes that are stored. */
+  read(): Tensor;
 }
 
 /** Reads a file beside model.json; undefined when it does not exist. */
@@ -35,7 +37,7 @@ const typeOf: Readonly<Record<string, DataType>> = { float32: DataType.FLOAT, in
 const quantizedTypes = new Set(['uint8', 'uint16', 'float16']);
 /** The converter's names: group1-shard2of5, with or without .bin. */
 const shardNumber = /shard(\d+)of(\d+)/;
-const largestWeights = 2 ** 31 - 1;
+const largestModel = 2 ** 31 - 1;
 
 /**
  * The weights of a manifest: for every group its shards, one behind the other, cut into tensors and dequantised as TF.js does.
@@ -46,19 +48,26 @@ export async function readWeights(manifest: unknown, read: ReadSibling): Promise
     throw new BadInputError('bad-manifest', 'its weightsManifest is missing; save the model with its weights');
   }
   const groups = manifest.map((group: unknown, i) => readGroup(group, i));
-  const total = groups.reduce((sum, g) => sum + g.bytes, 0);
-  if (total > largestWeights) throw new BadInputError('too-large', `its weights take ${total} bytes; up to 2 GiB can be read`);
+  const bytes = groups.reduce((sum, g) => sum + g.bytes, 0);
+  const unpacked = groups.reduce(
+    (sum, g) => sum + g.entries.reduce((n, e) => n + elementCount(e.dims) * bytesOf['float32']!, 0),
+    0,
+  );
+  if (unpacked > largestModel) {
+    throw new BadInputError('too-large', `its weights take ${unpacked} bytes as float32; an ONNX model can hold up to 2 GiB`);
+  }
   const weights: StoredWeight[] = [];
-  for (const [i, { paths, entries, bytes }] of groups.entries()) {
-    const data = await readShards(paths, bytes, i, read);
+  for (const [i, { paths, entries, bytes: size }] of groups.entries()) {
+    const data = await readShards(paths, size, i, read);
     let offset = 0;
     for (const entry of entries) {
       const length = byteLength(entry);
-      if (entry.ofModel) weights.push({ name: entry.name, tensor: decode(entry, data.subarray(offset, offset + length)) });
+      const stored = data.subarray(offset, offset + length);
+      if (entry.ofModel) weights.push({ name: entry.name, dims: entry.dims, read: () => decode(entry, stored) });
       offset += length;
     }
   }
-  return { weights, bytes: total };
+  return { weights, bytes };
 }
 
 function readGroup(group: unknown, index: number): { paths: string[]; entries: Entry[]; bytes: number } {

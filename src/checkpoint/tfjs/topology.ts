@@ -17,6 +17,8 @@ export interface LayerCall {
   readonly inputs: readonly TensorReference[];
   /** From Keras' keyword argument; TF.js passes them among the inputs. */
   readonly initialState: readonly TensorReference[];
+  /** From Keras' keyword argument: how Keras 3 writes down the mask that an Embedding or Masking layer below makes. */
+  readonly mask: readonly TensorReference[];
 }
 
 export interface ModelLayer {
@@ -80,7 +82,7 @@ export class TopologyReader {
       name: model.name,
       layers: configs.map((config, i) => ({
         config,
-        calls: [{ inputs: i === 0 ? [] : [{ layer: i - 1, call: 0, output: 0 }], initialState: [] }],
+        calls: [{ inputs: i === 0 ? [] : [{ layer: i - 1, call: 0, output: 0 }], initialState: [], mask: [] }],
       })),
       inputs: [{ layer: 0, call: 0, output: 0 }],
       outputs: [{ layer: configs.length - 1, call: 0, output: 0 }],
@@ -125,11 +127,11 @@ export class TopologyReader {
     const layers = objects.map(({ config, value }): ModelLayer => {
       const nodes = Array.isArray(value['inbound_nodes']) ? (value['inbound_nodes'] as unknown[]) : [];
       const calls = nodes.map((node) => {
-        const { inputs, initialState } = inboundTensors(node);
-        return { inputs: inputs.map(resolve), initialState: initialState.map(resolve) };
+        const { inputs, initialState, mask } = inboundTensors(node);
+        return { inputs: inputs.map(resolve), initialState: initialState.map(resolve), mask: mask.map(resolve) };
       });
       // Keras keeps no inbound node for an input; TF.js a list of none.
-      return { config, calls: config.className === 'InputLayer' ? [{ inputs: [], initialState: [] }] : calls };
+      return { config, calls: config.className === 'InputLayer' ? [{ inputs: [], initialState: [], mask: [] }] : calls };
     });
     const inputs = references(model.values['input_layers']).map(resolve);
     const outputs = references(model.values['output_layers']).map(resolve);
@@ -180,10 +182,14 @@ function references(value: unknown): RawReference[] {
 }
 
 /** One inbound node: Keras 2 and TF.js list [layer, call, output, keywords] for each input, Keras 3 has {args, kwargs}. */
-function inboundTensors(node: unknown): { inputs: RawReference[]; initialState: RawReference[] } {
+function inboundTensors(node: unknown): { inputs: RawReference[]; initialState: RawReference[]; mask: RawReference[] } {
   if (isObject(node)) {
     const keywords = isObject(node['kwargs']) ? node['kwargs'] : {};
-    return { inputs: references(node['args']), initialState: references(keywords['initial_state']) };
+    return {
+      inputs: references(node['args']),
+      initialState: references(keywords['initial_state']),
+      mask: references(keywords['mask']),
+    };
   }
   const entries: unknown[] = asReference(node) ? [node] : Array.isArray(node) ? node : [];
   const keywords = entries.map((entry) => (Array.isArray(entry) && isObject(entry[3]) ? entry[3] : {}));
@@ -193,6 +199,7 @@ function inboundTensors(node: unknown): { inputs: RawReference[]; initialState: 
       return reference ? [reference] : references(entry);
     }),
     initialState: keywords.flatMap((k) => references(k['initial_state'])),
+    mask: keywords.flatMap((k) => references(k['mask'])),
   };
 }
 
@@ -215,7 +222,7 @@ function renumbered(model: ModelTopology): ModelTopology {
     ...model,
     layers: model.layers.map(({ config, calls }) => ({
       config,
-      calls: calls.map((c) => ({ inputs: c.inputs.map(move), initialState: c.initialState.map(move) })),
+      calls: calls.map((c) => ({ ...c, inputs: c.inputs.map(move), initialState: c.initialState.map(move) })),
     })),
     inputs: model.inputs.map(move),
     outputs: model.outputs.map(move),

@@ -78,11 +78,12 @@ export class LayerWeights {
     const weight = this.known.get(key) ?? this.find(role, roles, shapes, part);
     this.known.set(key, weight);
     this.taken.add(weight);
-    const bad = weight.tensor.data.findIndex((v) => !Number.isFinite(v));
+    const tensor = weight.read();
+    const bad = tensor.data.findIndex((v) => !Number.isFinite(v));
     if (bad >= 0) {
-      this.config.fail('weights-not-finite', `its weight ${weight.name} holds ${weight.tensor.data[bad]} at position ${bad}`);
+      this.config.fail('weights-not-finite', `its weight ${weight.name} holds ${tensor.data[bad]} at position ${bad}`);
     }
-    return weight.tensor;
+    return tensor;
   }
 
   private find(role: string, roles: readonly string[], shapes: readonly (readonly number[])[], part: string): OwnedWeight {
@@ -92,7 +93,7 @@ export class LayerWeights {
       const last = w.segments.at(-1)!;
       return last === role || (/^\d+$/.test(last) && roles[Number(last)] === role);
     });
-    const fits = (w: OwnedWeight) => shapes.some((shape) => sameShape(shape, w.tensor.dims));
+    const fits = (w: OwnedWeight) => shapes.some((shape) => sameShape(shape, w.dims));
     const found = named.find(fits);
     if (found) return found;
     const written = (dims: readonly number[]) => `[${dims.join(', ')}]`;
@@ -100,7 +101,7 @@ export class LayerWeights {
     if (other) {
       return this.config.fail(
         'bad-shape',
-        `its weight ${other.name} has shape ${written(other.tensor.dims)} where ${shapes.map(written).join(' or ')} is needed`,
+        `its weight ${other.name} has shape ${written(other.dims)} where ${shapes.map(written).join(' or ')} is needed`,
       );
     }
     return this.config.fail('missing-weight', `its weight "${role}" is not among the weights of the manifest`);
