@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 // The gradients of TF.js' operations are registered by this package's build for Node, not by tfjs-core's.
 import '@tensorflow/tfjs-layers';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import type { Example } from './training/example.js';
 import { trainModem } from './training/modem.js';
 import { trainOscillator } from './training/oscillator.js';
@@ -33,6 +33,12 @@ for (const [name, train] of Object.entries(trainers)) {
   await writeFile(`examples/${name}.onnx`, example.onnx);
   await writeFile(`examples/${name}.samples.npz`, example.samples);
   console.log(`  ${name}.onnx ${example.onnx.length} bytes, ${name}.samples.npz ${example.samples.length} bytes`);
+  for (const [file, bytes] of example.tfjs ?? []) {
+    const folder = `examples/${name}-tfjs`;
+    await mkdir(folder, { recursive: true });
+    await writeFile(`${folder}/${file}`, bytes);
+    console.log(`  ${name}-tfjs/${file} ${bytes.length} bytes`);
+  }
   console.log(`  check: ${await findings(example)}`);
   console.log(`  trained in ${seconds} s`);
 }

@@ -1,11 +1,12 @@
-// Builds the four bundles, each apart: the extension host (CommonJS, imports only `vscode`), the worker and the command
-// line (ES modules for Node), and the report page. ONNX Runtime's WebAssembly file lies beside them and is read on demand.
+// Builds the bundles, each apart: the extension host (CommonJS, imports only `vscode`), the worker, the command line and TF.js
+// for it (ES modules for Node), and the report page. ONNX Runtime's WebAssembly file lies beside them and is read on demand.
 import { build, context } from 'esbuild';
 import { chmod, copyFile, mkdir, rm } from 'node:fs/promises';
 
 const watch = process.argv.includes('--watch');
 const common = { bundle: true, sourcemap: watch, minify: !watch, legalComments: 'linked', logLevel: 'warning', target: 'es2022' };
-const node = { ...common, platform: 'node', target: 'node20' };
+// Packages that offer ES modules are bundled as such: what only pretends to be a CommonJS module (UMD) cannot be.
+const node = { ...common, platform: 'node', target: 'node20', mainFields: ['module', 'main'] };
 
 // CommonJS packages inside an ES module bundle call `require` for Node's own modules.
 const requireForEsm =
@@ -21,6 +22,8 @@ const bundles = [
     format: 'esm',
     banner: { js: `#!/usr/bin/env node\n${requireForEsm}` },
   },
+  // TF.js, which the command line loads when it verifies a conversion; the extension has no use for it.
+  { ...node, entryPoints: ['src/cli/portableTfjs.ts'], outfile: 'dist/tfjs.js', format: 'esm', banner: { js: requireForEsm } },
   {
     ...common,
     entryPoints: ['webview/report.ts'],

@@ -3,12 +3,13 @@ import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { version } from '../package.json';
 import { checkCommand } from './cli/check.js';
+import { convertCommand } from './cli/convert.js';
 import { exportCommand } from './cli/export.js';
 import { fail } from './cli/failure.js';
 import { defaultCheckOptions } from './jobs/jobs.js';
 import { createRuntime } from './runtime/onnxRuntime.js';
 
-/** The command line: rnn-stability check | export. Exit status 0 done, 1 the verdict that --fail-on names, 2 bad usage or input. */
+/** The command line: rnn-stability check | export | convert. Exit status 0 done, 1 the verdict that --fail-on names, 2 bad usage or input. */
 
 const runtime = createRuntime(() => readFile(fileURLToPath(new URL('ort-wasm-simd-threaded.wasm', import.meta.url))));
 
@@ -74,6 +75,11 @@ function withCheckOptions(command: Command): Command {
     );
 }
 
+const tfjsBackend = () =>
+  new Option('--tfjs-backend <B>', 'what runs the original of a TF.js model: cpu, or node (@tensorflow/tfjs-node, if installed)')
+    .choices(['cpu', 'node'])
+    .default('cpu');
+
 const program = new Command('rnn-stability')
   .description('Is a recurrent checkpoint stable, how many past steps does it use, and may a feed-forward model replace it?')
   .version(version)
@@ -84,7 +90,7 @@ const program = new Command('rnn-stability')
 
 withCheckOptions(program.command('check'))
   .description('check checkpoints and report verdict, safe length and certificates')
-  .argument('<FILE...>', 'ONNX checkpoints')
+  .argument('<FILE...>', 'checkpoints: ONNX files, model.json of TF.js layers models')
   .addOption(new Option('--format <F>', 'form of the report').choices(['text', 'json', 'markdown', 'sarif']).default('text'))
   .addOption(
     new Option(
@@ -96,7 +102,7 @@ withCheckOptions(program.command('check'))
 
 withCheckOptions(program.command('export'))
   .description('write a truncated feed-forward ONNX model and verify it against the original')
-  .argument('<FILE>', 'ONNX checkpoint')
+  .argument('<FILE>', 'ONNX checkpoint, or model.json of a TF.js layers model')
   .requiredOption('-o, --output <OUT.onnx>', 'file to write')
   .option(
     '--length <K>',
@@ -108,6 +114,17 @@ withCheckOptions(program.command('export'))
     new Option('--mode <M>', 'window: the last K inputs give the output at the last step').choices(['window']).default('window'),
   )
   .option('--force', 'overwrite OUT.onnx if it exists')
+  .addOption(tfjsBackend())
   .action((file, options) => exportCommand(file, options, runtime).catch(fail));
+
+program
+  .command('convert')
+  .description('convert a TF.js layers model to ONNX with recurrent nodes, verified against TF.js')
+  .argument('<FILE>', 'model.json of a TF.js layers model')
+  .requiredOption('-o, --output <OUT.onnx>', 'file to write')
+  .option('--input-range <LO,HI>', "range of the model's float inputs for the comparison (default: -1,1)", range)
+  .option('--force', 'overwrite OUT.onnx if it exists')
+  .addOption(tfjsBackend())
+  .action((file, options) => convertCommand(file, options, runtime).catch(fail));
 
 await program.parseAsync();

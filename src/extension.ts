@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import { AnalysisWorker } from './vscode/analysisWorker.js';
 import { registerCheckCommands } from './vscode/checkCommands.js';
 import { registerCodeActions } from './vscode/codeActions.js';
+import { registerCodeLenses } from './vscode/codeLenses.js';
 import { registerDiagnostics } from './vscode/diagnostics.js';
 import { registerExportCommand } from './vscode/exportCommand.js';
 import { Exports } from './vscode/exports.js';
@@ -25,6 +26,7 @@ export function activate(context: vscode.ExtensionContext): void {
     registerDiagnostics(reports),
     registerRechecks(reports),
     registerCodeActions(reports),
+    registerCodeLenses(reports),
     registerStatusItem(reports),
     registerReportLink(),
     registerReportEditor(context.extensionUri, reports, exports),

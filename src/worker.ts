@@ -97,6 +97,9 @@ function send(message: FromWorker): void {
 
 function serialize(error: unknown): SerializedError {
   if (error instanceof CancelledError) return { kind: 'cancelled', message: error.message, code: '' };
-  if (error instanceof BadInputError) return { kind: 'bad-input', message: error.message, code: error.code };
+  if (error instanceof BadInputError) {
+    const { message, code, place } = error;
+    return { kind: 'bad-input', message, code, ...(place ? { place } : {}) };
+  }
   return { kind: 'internal', message: error instanceof Error ? error.message : String(error), code: 'internal-error' };
 }

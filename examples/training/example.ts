@@ -3,6 +3,8 @@ export interface Example {
   /** File name without its endings. */
   readonly name: string;
   readonly onnx: Uint8Array;
+  /** The same model as a TF.js checkpoint, by file name. */
+  readonly tfjs?: ReadonlyMap<string, Uint8Array>;
   /** The .npz of held-out sequences. */
   readonly samples: Uint8Array;
   /** The graph's output. */

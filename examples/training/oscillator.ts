@@ -8,6 +8,7 @@ import { onnxModel } from './onnxModel.js';
 import { Random } from './random.js';
 import { RecurrentModel } from './recurrent.js';
 import { digitised, sequenceOrder, stepInputs, stepTargets, type Sequences } from './sequences.js';
+import { tfjsModel } from './tfjsModel.js';
 
 /**
  * A soft sensor: position and velocity of a damped, randomly forced oscillator from noisy position readings that saturate.
@@ -141,7 +142,7 @@ function linearFilterError(test: Sequences, taps: number): number {
   return sum / terms;
 }
 
-export function trainOscillator(): Example {
+export async function trainOscillator(): Promise<Example> {
   const model = new RecurrentModel('rnn', { input: 1, hidden, output: 2 }, new Random(seeds.weights));
   project(model.recurrent);
   const loss = (data: Sequences) =>
@@ -171,6 +172,7 @@ export function trainOscillator(): Example {
   return {
     name: 'oscillator-rnn',
     onnx,
+    tfjs: await tfjsModel(model, 'position'),
     samples: npz({ position: npy(test.inputs, [test.count, test.steps, 1]) }),
     output: 'state',
     answers: sequenceOrder(answers, test.count, test.steps, 2),

@@ -71,6 +71,8 @@ function inputDiagnostics(network: RecurrentNetwork, range: StabilityReport['inp
     walkSignal(layer.input, (s) => {
       if (s.kind !== 'source' || s.operator === null || seen.has(s.name)) return;
       seen.add(s.name);
+      // Its values are known all the same, and there is no error to follow.
+      if (s.range !== null && !s.recurrent) return;
       diagnostics.push({
         code: 'operator-not-understood',
         severity: s.recurrent ? 'warning' : 'information',
@@ -166,10 +168,14 @@ export async function runCheck(
   const summary = summarise(findings, verdict, safeLength);
   const inputRange = statedRange(network, options, analysis.bounds[0]!.input);
   const { model, opset } = checkpoint.onnx;
+  const placed = (layer: string | undefined) => {
+    const place = layer === undefined ? undefined : checkpoint.origins.get(layer)?.place;
+    return place ? { place } : {};
+  };
   const report: StabilityReport = {
     schemaVersion: 1,
     file: files.name,
-    format: 'onnx',
+    format: checkpoint.format,
     model: {
       producer: [model.producerName, model.producerVersion].filter((s) => s !== '').join(' '),
       opset,
@@ -184,14 +190,15 @@ export async function runCheck(
     lambda: Number.isFinite(analysis.lambda) ? analysis.lambda : null,
     lambdaLowerBound: analysis.lambdaLowerBound,
     curve: mergeCurves(curve, measuredCurve, source),
-    layers: [...analysis.layers],
+    layers: analysis.layers.map((layer) => ({ ...layer, ...placed(layer.name) })),
     diagnostics: [
       verdictDiagnostic(verdict, summary),
       ...inputDiagnostics(network, inputRange),
       ...refusals,
       ...sampleDiagnostics(statistical, options, samples?.name ?? null, measuredCurve),
       ...outOfRange(network, sequences, range, samples?.name ?? null),
-    ],
+      // The verdict speaks of all layers and stands at the first.
+    ].map((d, i) => ({ ...d, ...placed(i === 0 ? network.layers[0]!.name : d.layer) })),
   };
   await progress('Done', 1);
   return { report, checkpoint, axes, batch, source };

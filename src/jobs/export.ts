@@ -3,6 +3,7 @@ import { BadInputError } from '../errors.js';
 import { formatNumber } from '../report/format.js';
 import type { Verification } from '../report/verification.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
+import type { ReferenceRuntime } from '../runtime/reference.js';
 import type { InputBatch } from '../samples/modelInputs.js';
 import { compareWithOriginal, type Comparison } from '../truncation/verify.js';
 import { placementOf, PositionUses } from '../truncation/placement.js';
@@ -10,6 +11,7 @@ import { describeInMetadata, truncateToWindow } from '../truncation/window.js';
 import { runCheck, standIn, type Checked } from './check.js';
 import { basisInWords, basisOf, boundAt, suggestedLength, type Choice } from './exportLength.js';
 import { exportStream } from './streamExport.js';
+import { verifyConversion } from './verifyConversion.js';
 import type { CheckpointFiles, ExportOptions, ExportResult, Progress } from './jobs.js';
 
 /** @throws BadInputError when nothing suggests a length */
@@ -49,12 +51,16 @@ function summarise(
   return `k = ${k} (${basisInWords[basis]}). ${passed ? 'Verified' : 'NOT VERIFIED'} in ONNX Runtime on ${c.windows} ${source} windows: ${compared}.`;
 }
 
-/** Checks the checkpoint, truncates it, and compares the result with the original in ONNX Runtime. */
+/**
+ * Checks the checkpoint, truncates it, and compares the result with the original in ONNX Runtime.
+ * @param reference TF.js, where it is at hand: a converted checkpoint is compared with its own original too
+ */
 export async function exportTruncated(
   files: CheckpointFiles,
   options: ExportOptions,
   runtime: InferenceRuntime,
   progress: Progress,
+  reference: ReferenceRuntime | null = null,
 ): Promise<ExportResult> {
   const checked = await runCheck(files, options, runtime, (step, f) => progress(step, 0.6 * f));
   if ('streams' in checked) return exportStream(files.name, checked, options, runtime, progress);
@@ -101,6 +107,11 @@ export async function exportTruncated(
       'verification-failed',
       `the truncated model does not agree with the original, so it is not written. ${verification.summary}`,
     );
+  }
+  if (checked.checkpoint.format === 'tfjs') {
+    await progress('Comparing the conversion with TF.js', 0.95);
+    const conversion = await verifyConversion(checked.checkpoint, files, options, runtime, reference);
+    verification.summary = `${verification.summary} ${conversion.summary}`;
   }
   await progress('Done', 1);
   return { model, verification, report };

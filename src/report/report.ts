@@ -10,6 +10,11 @@ const Cell = Type.Union([Type.Literal('rnn'), Type.Literal('lstm'), Type.Literal
 const Direction = Type.Union([Type.Literal('forward'), Type.Literal('reverse'), Type.Literal('bidirectional')]);
 const NullableNumber = Type.Union([Type.Number(), Type.Null()]);
 
+const PlaceSchema = Type.Object(
+  { startLine: Type.Integer(), startColumn: Type.Integer(), endLine: Type.Integer(), endColumn: Type.Integer() },
+  { description: 'Range in a text checkpoint (model.json): from 1, in UTF-16 units, the end after the last character' },
+);
+
 const CertificateSchema = Type.Object({
   name: Type.String({
     description: 'miller-hardt, delta-iss, comparison-operator, scaled-spectral-norm, numerical-radius, block-quadratic',
@@ -45,6 +50,7 @@ const LayerSchema = Type.Object({
   lambdaLowerBound: NullableNumber,
   certificates: Type.Array(CertificateSchema),
   certifiedBy: Type.Union([Type.String(), Type.Null()], { description: 'The certificate with the smallest certified length' }),
+  place: Type.Optional(PlaceSchema),
 });
 
 const DiagnosticSchema = Type.Object({
@@ -52,6 +58,7 @@ const DiagnosticSchema = Type.Object({
   severity: Type.Union([Type.Literal('error'), Type.Literal('warning'), Type.Literal('information'), Type.Literal('hint')]),
   message: Type.String(),
   layer: Type.Optional(Type.String()),
+  place: Type.Optional(PlaceSchema),
 });
 
 const StreamingSchema = Type.Object(
@@ -120,8 +127,8 @@ export const ReportSchema = Type.Object(
     format: Type.Union([Type.Literal('onnx'), Type.Literal('tfjs')]),
     model: Type.Object({
       producer: Type.String(),
-      opset: Type.Integer(),
-      bytes: Type.Integer({ description: 'Size of the checkpoint file' }),
+      opset: Type.Integer({ description: 'Of a TF.js model: of the ONNX model that it is converted to' }),
+      bytes: Type.Integer({ description: 'Size of the checkpoint; of a TF.js model with its weight files' }),
       parameters: Type.Integer({ description: 'Numbers stored in the recurrent layers' }),
     }),
     verdict: Type.Union([

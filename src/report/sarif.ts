@@ -32,7 +32,14 @@ export function sarifReport(reports: readonly StabilityReport[], version: string
             ruleIndex: codes.indexOf(d.code),
             level: levels[d.severity],
             message: { text: d.layer === undefined ? d.message : `${d.layer}: ${d.message}` },
-            locations: [{ physicalLocation: { artifactLocation: { uri: fileUri(report.file) } } }],
+            locations: [
+              {
+                physicalLocation: {
+                  artifactLocation: { uri: fileUri(report.file) },
+                  ...(d.place ? { region: { ...d.place } } : {}),
+                },
+              },
+            ],
           })),
         ),
       },

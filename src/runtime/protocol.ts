@@ -1,3 +1,4 @@
+import type { Place } from '../checkpoint/place.js';
 import type { StabilityReport } from '../report/report.js';
 import type { ExportOptions, ExportResult, CheckOptions } from '../jobs/jobs.js';
 
@@ -24,4 +25,6 @@ export interface SerializedError {
   message: string;
   /** Code of the diagnostic that a bad input becomes. */
   code: string;
+  /** The range in a text checkpoint that it is about. */
+  place?: Place;
 }

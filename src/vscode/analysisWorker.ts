@@ -173,5 +173,5 @@ function crashError(error: unknown): Error {
 
 function revive(error: SerializedError): Error {
   if (error.kind === 'cancelled') return new CancelledError();
-  return error.kind === 'bad-input' ? new BadInputError(error.code, error.message) : new Error(error.message);
+  return error.kind === 'bad-input' ? new BadInputError(error.code, error.message, error.place) : new Error(error.message);
 }

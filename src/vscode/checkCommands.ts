@@ -28,7 +28,7 @@ export function registerCheckCommands(reports: Reports, log: vscode.LogOutputCha
       async () => {
         const checkpoints = await workspaceCheckpoints();
         if (checkpoints.length > 0) return checkAll(checkpoints, reports);
-        void vscode.window.showInformationMessage(vscode.l10n.t('The workspace has no .onnx files.'));
+        void vscode.window.showInformationMessage(vscode.l10n.t('The workspace has no .onnx or model.json files.'));
       },
       log,
     ),
@@ -52,6 +52,7 @@ async function checkAll(checkpoints: readonly vscode.Uri[], reports: Reports): P
   const verdicts: Verdict[] = [];
   let failed = 0;
   let withoutRecurrence = 0;
+  let foreign = 0;
   const title = vscode.l10n.t('Checking {0} checkpoints', checkpoints.length);
   await withNotification(title, async (update, signal) => {
     for (const [done, uri] of checkpoints.entries()) {
@@ -60,15 +61,17 @@ async function checkAll(checkpoints: readonly vscode.Uri[], reports: Reports): P
         verdicts.push((await followCheck(reports, uri, of, signal)).verdict);
       } catch (error) {
         if (isCancellation(error)) return;
-        if (error instanceof BadInputError && error.code === 'no-recurrence') withoutRecurrence++;
+        const code = error instanceof BadInputError ? error.code : '';
+        if (code === 'no-recurrence') withoutRecurrence++;
+        else if (code === 'not-tfjs') foreign++;
         else failed++;
       }
     }
   });
-  await tellSummary(verdicts, failed, withoutRecurrence);
+  await tellSummary(verdicts, failed, withoutRecurrence, foreign);
 }
 
-async function tellSummary(verdicts: Verdict[], failed: number, withoutRecurrence: number): Promise<void> {
+async function tellSummary(verdicts: Verdict[], failed: number, withoutRecurrence: number, foreign: number): Promise<void> {
   const count = (verdict: Verdict) => verdicts.filter((other) => other === verdict).length;
   const parts = [
     [count('stable'), vscode.l10n.t('stable')],
@@ -76,6 +79,7 @@ async function tellSummary(verdicts: Verdict[], failed: number, withoutRecurrenc
     [count('inconclusive'), vscode.l10n.t('inconclusive')],
     [count('unstable'), vscode.l10n.t('unstable')],
     [withoutRecurrence, vscode.l10n.t('without recurrent layers')],
+    [foreign, vscode.l10n.t('model.json of something else')],
     [failed, vscode.l10n.t('could not be read')],
   ] as const;
   const text = parts.flatMap(([n, words]) => (n > 0 ? [`${n} ${words}`] : [])).join(', ');

@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import type { Place } from '../checkpoint/place.js';
 import { diagnosticHelp } from '../report/help.js';
 import type { Diagnostic } from '../report/report.js';
 import { reportLink } from './reportLink.js';
@@ -13,7 +14,7 @@ const severities: Record<Diagnostic['severity'], vscode.DiagnosticSeverity> = {
   hint: vscode.DiagnosticSeverity.Hint,
 };
 
-/** Findings of every checked checkpoint in the Problems panel. A binary file has no places, so all stand at its start. */
+/** Findings of every checked checkpoint in the Problems panel, at the layer's object in model.json. A binary file has no places. */
 export function registerDiagnostics(reports: Reports): vscode.Disposable {
   const openReport = vscode.l10n.t('Open the RNN stability report');
   const collection = vscode.languages.createDiagnosticCollection(diagnosticSource);
@@ -38,16 +39,26 @@ function findingsOf(state: CheckState): Diagnostic[] | undefined {
       return undefined;
     case 'checked':
       return state.report.diagnostics;
-    case 'failed':
+    case 'failed': {
+      const { code, message, place } = state;
+      // Other tools have files of the name model.json too.
+      if (code === 'not-tfjs') return [];
       // A model that recurs nowhere is nothing wrong: our own exports are such models.
-      return [{ code: state.code, severity: state.code === 'no-recurrence' ? 'information' : 'error', message: state.message }];
+      return [{ code, severity: code === 'no-recurrence' ? 'information' : 'error', message, ...(place ? { place } : {}) }];
+    }
   }
 }
 
-function toVscode({ code, severity, message, layer }: Diagnostic): vscode.Diagnostic {
+function toVscode({ code, severity, message, layer, place }: Diagnostic): vscode.Diagnostic {
   const text = layer === undefined || message.includes(layer) ? message : `${layer}: ${message}`;
-  const diagnostic = new vscode.Diagnostic(new vscode.Range(0, 0, 0, 0), text, severities[severity]);
+  const diagnostic = new vscode.Diagnostic(rangeOf(place), text, severities[severity]);
   diagnostic.source = diagnosticSource;
   diagnostic.code = { value: code, target: vscode.Uri.parse(diagnosticHelp(code), true) };
   return diagnostic;
+}
+
+/** Places count from one, VS Code from zero. */
+export function rangeOf(place: Place | undefined): vscode.Range {
+  if (!place) return new vscode.Range(0, 0, 0, 0);
+  return new vscode.Range(place.startLine - 1, place.startColumn - 1, place.endLine - 1, place.endColumn - 1);
 }

@@ -44,7 +44,7 @@ export class Exports implements vscode.Disposable {
       const options = { ...checkOptions(uri), length };
       const both = AbortSignal.any([signal, abort.signal]);
       const { model, verification } = await this.worker.export(new WorkspaceFiles(uri), options, onProgress, both);
-      const stem = baseName(uri).replace(/\.onnx$/i, '');
+      const stem = baseName(uri).replace(/\.(onnx|json)$/i, '');
       const target = await writeBeside(uri, `${stem}.truncated-${verification.length}`, '.onnx', model);
       const done = target && { kind: 'done' as const, target, verification };
       this.#set(uri, done);

@@ -1,10 +1,10 @@
 import * as vscode from 'vscode';
 import { excludeGlob } from './settings.js';
 
-export const checkpointGlob = '**/*.onnx';
+export const checkpointGlob = '**/{*.onnx,model.json}';
 
 export function isCheckpoint(uri: vscode.Uri): boolean {
-  return uri.path.toLowerCase().endsWith('.onnx');
+  return /\.onnx$|\/model\.json$/i.test(uri.path);
 }
 
 /** The checkpoint of the active tab, whichever editor shows it. */
@@ -40,6 +40,6 @@ export async function workspaceCheckpoints(token?: vscode.CancellationToken): Pr
 }
 
 async function browse(title: string): Promise<vscode.Uri | undefined> {
-  const chosen = await vscode.window.showOpenDialog({ title, filters: { [vscode.l10n.t('ONNX models')]: ['onnx'] } });
+  const chosen = await vscode.window.showOpenDialog({ title, filters: { [vscode.l10n.t('Checkpoints')]: ['onnx', 'json'] } });
   return chosen?.[0];
 }

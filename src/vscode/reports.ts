@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import type { Place } from '../checkpoint/place.js';
 import { BadInputError } from '../errors.js';
 import type { StabilityReport } from '../report/report.js';
 import type { AnalysisWorker } from './analysisWorker.js';
@@ -11,7 +12,7 @@ export type CheckState =
   | { kind: 'unchecked' }
   | { kind: 'running'; step: string; fraction: number }
   | { kind: 'checked'; report: StabilityReport }
-  | { kind: 'failed'; code: string; message: string };
+  | { kind: 'failed'; code: string; message: string; place?: Place };
 
 interface Entry {
   uri: vscode.Uri;
@@ -112,7 +113,8 @@ export class Reports implements vscode.Disposable {
   #failure(uri: vscode.Uri, error: unknown): CheckState {
     if (error instanceof BadInputError) {
       this.log.warn(`${uri.fsPath}: ${error.message} [${error.code}]`);
-      return { kind: 'failed', code: error.code, message: asSentence(error.message) };
+      const { code, place } = error;
+      return { kind: 'failed', code, message: asSentence(error.message), ...(place ? { place } : {}) };
     }
     this.log.error(error instanceof Error ? error : String(error));
     return { kind: 'failed', code: 'internal-error', message: error instanceof Error ? error.message : String(error) };

@@ -18,7 +18,10 @@ export function registerStatusItem(reports: Reports): vscode.Disposable {
   const update = () => {
     const uri = activeCheckpoint();
     if (uri === undefined) return item.hide();
-    item.text = textFor(reports.state(uri));
+    const state = reports.state(uri);
+    // A model.json of another tool.
+    if (state.kind === 'failed' && state.code === 'not-tfjs') return item.hide();
+    item.text = textFor(state);
     item.tooltip = vscode.l10n.t('Open the RNN stability report');
     item.command = boundCommand('rnnStability.check', item.tooltip, uri);
     item.show();

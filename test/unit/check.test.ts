@@ -52,6 +52,17 @@ describe('input range', () => {
     });
   });
 
+  it('is not that of each feature where a Slice turns the features around', async () => {
+    const g = graph();
+    const tokens = g.input('tokens', ['time', 'batch'], DataType.INT64);
+    const rows = g.node('Gather', [g.weight([6, 3]), tokens]);
+    const turned = g.node('Slice', [rows, g.integers([-1]), g.integers([-(2 ** 31)]), g.integers([2]), g.integers([-1])]);
+    g.output(g.recurrent('GRU', turned, { hidden: 4, input: 3 }).yH, [1, 'batch', 4]);
+    const report = await run(g);
+    expect(report.inputRange.source).toBe('default');
+    expect(codes(report)).toContain('operator-not-understood');
+  });
+
   it('is yours where you state one, else [-1, 1], and the report says which', async () => {
     const g = withFront((_, x) => x);
     expect((await run(g)).inputRange).toEqual({ lower: -1, upper: 1, source: 'default' });

@@ -14,7 +14,9 @@ describe('diagnostic codes', () => {
     const used = new Set(['stable', 'stable-on-data', 'unstable', 'inconclusive']);
     for (const file of sources('src')) {
       const text = readFileSync(file, 'utf8');
-      for (const match of text.matchAll(/BadInputError\(\s*'([a-z-]+)'|\bcode: '([a-z-]+)'|\bbad\('([a-z]+-[a-z-]+)'/g))
+      for (const match of text.matchAll(
+        /(?:BadInputError|\bfail)\(\s*'([a-z-]+)'|\bcode: '([a-z-]+)'|\bbad\('([a-z]+-[a-z-]+)'/g,
+      ))
         used.add((match[1] ?? match[2] ?? match[3])!);
     }
     expect([...used].sort()).toEqual([...documented].sort());

@@ -57,7 +57,7 @@ describe('the manifest', () => {
     for (const [menu, entries] of Object.entries(contributes.menus)) {
       for (const { command, when } of entries) {
         expect(commands).toContain(command);
-        if (menu !== 'commandPalette') expect(when).toMatch(/^resourceExtname == \.onnx/);
+        if (menu !== 'commandPalette') expect(when).toMatch(/^resourceFilename =~ \/\\\.onnx\$\|\^model\\\.json\$\/i/);
       }
     }
   });

@@ -1,5 +1,6 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { BadInputError } from '../../errors.js';
+import { isLfsPointer } from '../contents.js';
 import { ModelProtoSchema, type GraphProto, type ModelProto, type NodeProto } from './onnx_pb.js';
 
 export type ModelProtoWithGraph = ModelProto & { graph: GraphProto };
@@ -22,8 +23,7 @@ function startsWith(bytes: Uint8Array, start: readonly number[]): boolean {
 /** @throws BadInputError with the codes empty-file, git-lfs-pointer, not-onnx or damaged-file */
 export function readModel(bytes: Uint8Array): ModelProto & { graph: GraphProto } {
   if (bytes.length === 0) throw new BadInputError('empty-file', 'the file is empty');
-  const head = new TextDecoder('latin1').decode(bytes.subarray(0, 64));
-  if (head.startsWith('version https://git-lfs')) {
+  if (isLfsPointer(bytes)) {
     throw new BadInputError('git-lfs-pointer', 'this is a Git LFS pointer, not the model; run `git lfs pull` to fetch the model');
   }
   const foreign = foreignFormats.find(({ starts }) => startsWith(bytes, starts));

@@ -10,11 +10,11 @@ const sum = (sizes: readonly number[]) => sizes.reduce((a, b) => a + b, 0);
 
 /** Operators whose output has the shape of their first input. */
 const sameShape = words(
-  'Abs BatchNormalization Cast Ceil Clip Cos Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity',
+  'Abs BatchNormalization Cast Ceil Clip Cos CumSum Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity',
   'InstanceNormalization LayerNormalization LeakyRelu Log LogSoftmax Mish Neg Not Reciprocal Relu Round Selu',
   'Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Tanh ThresholdedRelu',
 );
-const broadcasting = words('Add Sub Mul Div Pow Max Min Mean Sum PRelu Where And Or Equal Less Greater');
+const broadcasting = words('Add Sub Mul Div Pow Max Min Mean Sum PRelu Where And Or Xor Equal Less Greater');
 
 /** Shapes of all tensors of a graph, as far as they follow from the declared ones. */
 export class Shapes {

@@ -58,14 +58,28 @@ export class SignalReader {
       size,
       name,
       operator: node ? { type: node.opType, node: nodeLabel(node) } : null,
-      range:
-        node?.opType === 'Softmax'
-          ? { lower: 0, upper: 1 }
-          : node?.opType === 'Sin' || node?.opType === 'Cos'
-            ? { lower: -1, upper: 1 }
-            : null,
+      range: node ? this.outputRange(node) : null,
       recurrent: this.dependsOnRecurrence(name, new Set()),
     };
+  }
+
+  /** Values that an operator cannot leave, whatever it reads. */
+  private outputRange(node: NodeProto): SourceSignal['range'] {
+    switch (node.opType) {
+      case 'Softmax':
+        return { lower: 0, upper: 1 };
+      case 'Sin':
+      case 'Cos':
+        return { lower: -1, upper: 1 };
+      case 'Clip': {
+        const limit = (name: string, input: number) =>
+          this.constants.value(node.input[input] ?? '')?.data[0] ?? floatAttribute(node, name);
+        const [lower, upper] = [limit('min', 1), limit('max', 2)];
+        return lower !== undefined && upper !== undefined && lower <= upper ? { lower, upper } : null;
+      }
+      default:
+        return null;
+    }
   }
 
   private dependsOnRecurrence(name: string, seen: Set<string>): boolean {
@@ -203,7 +217,8 @@ export class SignalReader {
     const after = this.shapes.shape(name);
     if (!before || !after) return null;
     const changed = before.flatMap((dim, i) => (dimSize(dim) !== dimSize(after[i]!) ? [i] : []));
-    if (changed.length === 0) return this.signal(input);
+    // The same size can still be the reverse order.
+    if (changed.length === 0) return this.constants.integers(node.input[4])?.some((s) => s < 0) ? null : this.signal(input);
     const axis = changed[0]!;
     const full = dimSize(before[axis]!);
     if (changed.length !== 1 || full === null) return null;
