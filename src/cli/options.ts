@@ -3,7 +3,8 @@ import type { CheckOptions } from '../jobs/jobs.js';
 /** Options of both commands as commander parses them. */
 export interface CommonArguments {
   epsilon: number;
-  inputRange?: { lower: number; upper: number };
+  at: CheckOptions['at'];
+  inputRange?: Exclude<CheckOptions['inputRange'], undefined>;
   samples?: string;
   confidence: number;
   quantile: number;
@@ -11,8 +12,8 @@ export interface CommonArguments {
 }
 
 export function checkOptions(args: CommonArguments): CheckOptions {
-  const { epsilon, confidence, quantile, maxLength, inputRange } = args;
-  return { epsilon, confidence, quantile, maxLength, ...(inputRange ? { inputRange } : {}) };
+  const { epsilon, at, confidence, quantile, maxLength, inputRange } = args;
+  return { epsilon, at, confidence, quantile, maxLength, ...(inputRange ? { inputRange } : {}) };
 }
 
 /** Progress on one line of a terminal; silent in a pipe or a log. */

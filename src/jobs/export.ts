@@ -9,7 +9,8 @@ import { smallestLength } from '../stability/errorCurve.js';
 import { compareWithOriginal, type Comparison } from '../truncation/verify.js';
 import { placementOf, PositionUses } from '../truncation/placement.js';
 import { describeInMetadata, truncateToWindow } from '../truncation/window.js';
-import { runCheck, standIn, type Checked } from './check.js';
+import { runCheck, type Checked } from './check.js';
+import { standIn } from './data.js';
 import type { CheckpointFiles, ExportOptions, ExportResult, Progress } from './jobs.js';
 
 interface Choice {
@@ -73,12 +74,14 @@ function summarise(
   bound: number | null,
   passed: boolean,
   source: string,
+  at: StabilityReport['at'],
 ): string {
   const parts: string[] = [];
   if (c.recurrent !== null) {
-    const against = bound === null ? 'no certified bound' : `certified bound ${formatNumber(bound)}`;
+    const against = ` (${bound === null ? 'no certified bound' : `certified bound ${formatNumber(bound)}`})`;
+    const [recurrent, output] = at === 'output' ? ['', against] : [against, ''];
     parts.push(
-      `recurrent output differs by at most ${formatNumber(c.recurrent)} (${against}), model output by ${formatNumber(c.output ?? 0)}`,
+      `recurrent output differs by at most ${formatNumber(c.recurrent)}${recurrent}, model output by ${formatNumber(c.output ?? 0)}${output}`,
     );
   }
   if (c.exact !== null) parts.push(`on sequences no longer than the window by ${formatNumber(c.exact)}, which is rounding`);
@@ -116,13 +119,14 @@ export async function exportTruncated(
   const model = writeModel(described);
 
   await progress('Comparing with the original in ONNX Runtime', 0.75);
-  const batch = verificationBatch(checked, window.length, options);
+  const batch = verificationBatch(checked, window.length);
   const comparison = await compareWithOriginal(checked.checkpoint.onnx, axes, window, batch.batch, runtime);
   const bound = basis === 'full' ? 0 : boundAt(report, window.k);
   const { rounding } = comparison;
+  const error = report.at === 'output' ? comparison.output : comparison.recurrent;
   const passed =
     (comparison.exact === null || comparison.exact <= rounding) &&
-    (bound === null || comparison.recurrent === null || comparison.recurrent <= bound + rounding) &&
+    (bound === null || error === null || error <= bound + rounding) &&
     comparison.windows > 0;
   const verification: Verification = {
     length: window.k,
@@ -136,7 +140,15 @@ export async function exportTruncated(
     bytes: model.length,
     nodes: window.model.graph.node.length,
     passed,
-    summary: summarise(window.k, basis, comparison, bound, passed, batch.source === 'samples' ? 'sample' : 'synthetic'),
+    summary: summarise(
+      window.k,
+      basis,
+      comparison,
+      bound,
+      passed,
+      batch.source === 'samples' ? 'sample' : 'synthetic',
+      report.at,
+    ),
   };
   if (!passed) {
     throw new BadInputError(
@@ -149,12 +161,8 @@ export async function exportTruncated(
 }
 
 /** The check's sequences where they are longer than the window, else synthetic ones that are. */
-function verificationBatch(
-  checked: Checked,
-  length: number,
-  options: ExportOptions,
-): { batch: InputBatch; source: 'samples' | 'synthetic' } {
-  const { axes, batch, source } = checked;
+function verificationBatch(checked: Checked, length: number): { batch: InputBatch; source: 'samples' | 'synthetic' } {
+  const { axes, batch, source, range } = checked;
   if (axes.time !== null || batch.steps > length) return { batch, source };
-  return { batch: standIn(axes, options, length), source: 'synthetic' };
+  return { batch: standIn(axes, range, length), source: 'synthetic' };
 }

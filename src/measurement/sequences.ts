@@ -2,7 +2,7 @@ import { writeModel } from '../checkpoint/onnx/model.js';
 import { timeAndBatch, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
 import type { Shape } from '../checkpoint/onnx/dims.js';
 import type { Tensor } from '../checkpoint/onnx/tensor.js';
-import { walkSignal, type SourceSignal } from '../network/signal.js';
+import { walkSignal, type Signal, type SourceSignal } from '../network/signal.js';
 import { refusedBy, type InferenceRuntime } from '../runtime/inference.js';
 import { withOutputs } from '../checkpoint/onnx/exposed.js';
 import { runBatch, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
@@ -13,6 +13,7 @@ export type SourceSequence = ReadonlyMap<string, readonly Float64Array[]>;
 /**
  * The sources of the network for every sequence of a batch. Sources behind operators that are not understood are computed
  * by running the model itself in ONNX Runtime.
+ * @param outputs further signals whose sources are needed
  * @returns null when layers run along different time axes, which one sequence cannot describe
  */
 export async function sourceSequences(
@@ -20,6 +21,7 @@ export async function sourceSequences(
   axes: InputAxes,
   batch: InputBatch,
   runtime: InferenceRuntime,
+  outputs: readonly Signal[] = [],
 ): Promise<SourceSequence[] | null> {
   const layerAxes = checkpoint.nodes.map((node) => timeAndBatch(node, checkpoint.shapes));
   const first = layerAxes[0];
@@ -28,8 +30,8 @@ export async function sourceSequences(
   if (layerAxes.some((a) => !a || key(a) !== key(first))) return null;
 
   const sources = new Map<string, SourceSignal | { name: string; operator: null; recurrent: false }>();
-  for (const layer of checkpoint.network.layers) {
-    walkSignal(layer.input, (s) => {
+  for (const signal of [...checkpoint.network.layers.map((layer) => layer.input), ...outputs]) {
+    walkSignal(signal, (s) => {
       if (s.kind === 'source') sources.set(s.name, s);
       if (s.kind === 'table') sources.set(s.source, { name: s.source, operator: null, recurrent: false });
     });

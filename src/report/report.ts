@@ -45,6 +45,43 @@ const DiagnosticSchema = Type.Object({
   layer: Type.Optional(Type.String()),
 });
 
+const Source = Type.Union([Type.Literal('samples'), Type.Literal('synthetic')]);
+
+const curveFields = {
+  k: Type.Array(Type.Integer()),
+  bound: Type.Union([Type.Array(Type.Number()), Type.Null()]),
+  measured: Type.Union([Type.Array(Type.Number()), Type.Null()], {
+    description: 'Worst measured error at the first lengths of k; shorter than k where the sequences are',
+  }),
+  band: Type.Optional(
+    Type.Object(
+      {
+        share: Type.Number({ description: 'The quantile that was asked for' }),
+        median: Type.Array(Type.Number()),
+        quantile: Type.Array(Type.Number()),
+      },
+      {
+        description:
+          'Errors that half, and that the share, of the sequences stay at or below, each with the worst of its windows',
+      },
+    ),
+  ),
+  worstAt: Type.Optional(
+    Type.Object(
+      { sequence: Type.Array(Type.Integer()), position: Type.Array(Type.Integer()) },
+      { description: 'Where each measured value was seen: sequence and position in it, counted from 0' },
+    ),
+  ),
+  measuredOn: Type.Union([
+    Type.Object({
+      source: Source,
+      sequences: Type.Integer(),
+      windows: Type.Integer({ description: 'Windows compared, of all lengths together' }),
+    }),
+    Type.Null(),
+  ]),
+};
+
 const NumberOrList = Type.Union([Type.Number(), Type.Array(Type.Number())]);
 
 export const ReportSchema = Type.Object(
@@ -65,7 +102,10 @@ export const ReportSchema = Type.Object(
       Type.Literal('inconclusive'),
     ]),
     summary: Type.String({ description: 'The verdict in one or two sentences, with what to do next' }),
-    epsilon: Type.Number({ exclusiveMinimum: 0, description: 'Allowed error of the recurrent output, max absolute' }),
+    epsilon: Type.Number({
+      exclusiveMinimum: 0,
+      description: 'Allowed error, max absolute, of the recurrent output or where `at` says',
+    }),
     inputRange: Type.Object({
       lower: NumberOrList,
       upper: NumberOrList,
@@ -84,20 +124,16 @@ export const ReportSchema = Type.Object(
     ]),
     lambda: NullableNumber,
     lambdaLowerBound: NullableNumber,
-    curve: Type.Object({
-      k: Type.Array(Type.Integer()),
-      bound: Type.Union([Type.Array(Type.Number()), Type.Null()]),
-      measured: Type.Union([Type.Array(Type.Number()), Type.Null()], {
-        description: 'Worst measured error at the first lengths of k; shorter than k where the sequences are',
+    at: Type.Optional(
+      Type.Literal('output', {
+        description: "epsilon, bounds and errors are at the model's own outputs; else at the recurrent one",
       }),
-      measuredOn: Type.Union([
-        Type.Object({
-          source: Type.Union([Type.Literal('samples'), Type.Literal('synthetic')]),
-          sequences: Type.Integer(),
-          windows: Type.Integer({ description: 'Windows compared, of all lengths together' }),
-        }),
-        Type.Null(),
-      ]),
+    ),
+    curve: Type.Object({
+      ...curveFields,
+      recurrent: Type.Optional(
+        Type.Object(curveFields, { description: "The recurrent output's curve, where epsilon is at the model's outputs" }),
+      ),
     }),
     layers: Type.Array(LayerSchema),
     diagnostics: Type.Array(DiagnosticSchema),

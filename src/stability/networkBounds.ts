@@ -1,9 +1,10 @@
+import { BadInputError } from '../errors.js';
 import type { RecurrentLayer, RecurrentNetwork } from '../network/network.js';
 import { stateSize } from '../network/cell.js';
 import type { Signal, SourceSignal } from '../network/signal.js';
 import { walkSignal } from '../network/signal.js';
 import { boundCell, type CellBounds } from './cellBounds.js';
-import { box, pointBox, type Box } from './interval.js';
+import { box, pointBox, width, type Box } from './interval.js';
 import { signalBox, signalDeviation, type Deviation } from './signalBounds.js';
 
 export interface LayerBounds {
@@ -16,17 +17,49 @@ export interface LayerBounds {
   readonly output: Box;
 }
 
-export interface InputRange {
-  readonly lower: number;
-  readonly upper: number;
+/** One range for all features, or one for each. */
+export interface FeatureRange {
+  readonly lower: number | readonly number[];
+  readonly upper: number | readonly number[];
+}
+
+export interface InputRange extends FeatureRange {
+  /** Ranges of single sources, by name; the range above is for the others. */
+  readonly sources?: Readonly<Record<string, FeatureRange>>;
 }
 
 /** Range of the inputs and of unknown initial states where neither the user nor the graph says one. */
 export const defaultInputRange: InputRange = { lower: -1, upper: 1 };
 
+/** The interval that holds the ranges of all features of all sources. */
+export function rangeHull({ lower, upper, sources }: InputRange): { lower: number; upper: number } {
+  const all = [{ lower, upper }, ...Object.values(sources ?? {})];
+  return { lower: Math.min(...all.flatMap((r) => r.lower)), upper: Math.max(...all.flatMap((r) => r.upper)) };
+}
+
+/**
+ * The range of a source.
+ * @throws BadInputError bad-input-range where the list of features has another length
+ */
+export function sourceBox(range: InputRange, name: string, size: number): Box {
+  const { lower, upper } = range.sources?.[name] ?? range;
+  const side = (bound: number | readonly number[]) => {
+    if (typeof bound === 'number') return new Float64Array(size).fill(bound);
+    if (bound.length !== size) {
+      throw new BadInputError(
+        'bad-input-range',
+        `the input range lists ${bound.length} features, "${name}" has ${size}; give one range for all, or one per feature`,
+      );
+    }
+    return Float64Array.from(bound);
+  };
+  return { lower: side(lower), upper: side(upper) };
+}
+
 function initialBox(layer: RecurrentLayer, direction: number, range: InputRange): Box {
   const { cell, initialState } = layer.directions[direction]!;
-  return initialState === 'input' ? box(stateSize(cell), range.lower, range.upper) : pointBox(initialState);
+  const { lower, upper } = rangeHull(range);
+  return initialState === 'input' ? box(stateSize(cell), lower, upper) : pointBox(initialState);
 }
 
 /**
@@ -35,10 +68,8 @@ function initialBox(layer: RecurrentLayer, direction: number, range: InputRange)
  */
 export function* boundNetwork(network: RecurrentNetwork, range: InputRange): Generator<LayerBounds, LayerBounds[]> {
   const layers: LayerBounds[] = [];
+  const boxOf = boxesOf(layers, range);
   for (const layer of network.layers) {
-    const source = (s: SourceSignal) => box(s.size, (s.range ?? range).lower, (s.range ?? range).upper);
-    const below = (index: number) => layers[index]!.output;
-    const boxOf = (s: Signal) => signalBox(s, source, below);
     const input = boxOf(layer.input);
     const directions = layer.directions.map(({ cell }, d) => boundCell(cell, input, initialBox(layer, d, range)));
     const bounds: LayerBounds = {
@@ -54,6 +85,27 @@ export function* boundNetwork(network: RecurrentNetwork, range: InputRange): Gen
     yield bounds;
   }
   return layers;
+}
+
+/**
+ * How far signals over the layers' outputs, the model's own outputs, can move when those do.
+ * @param range of every source that has no range of its own
+ */
+export function outputDeviation(signals: readonly Signal[], layers: readonly LayerBounds[], range: InputRange): Deviation {
+  const boxOf = boxesOf(layers, range);
+  const parts = signals.map((signal) => {
+    const diameter = width(boxOf(signal));
+    const deviation = signalDeviation(signal, boxOf);
+    return (layer: (index: number) => Float64Array) =>
+      deviation ? deviation(layer).map((v, i) => Math.min(v, diameter[i]!)) : new Float64Array(signal.size);
+  });
+  return (layer) => Float64Array.from(parts.flatMap((part) => [...part(layer)]));
+}
+
+/** Box of any signal over sources and the layers bounded so far. */
+function boxesOf(layers: readonly LayerBounds[], range: InputRange): (signal: Signal) => Box {
+  const source = (s: SourceSignal) => (s.range ? box(s.size, s.range.lower, s.range.upper) : sourceBox(range, s.name, s.size));
+  return (signal) => signalBox(signal, source, (index) => layers[index]!.output);
 }
 
 /** Sources that take the stated range: inputs of the graph, and tensors behind operators that are not understood. */

@@ -109,7 +109,9 @@ function curveOf(process: Process, sequences: number, lengths: number, random: R
   const errors = Array.from({ length: sequences }, () => process.sample(random, lengths));
   const perSequence = Array.from({ length: lengths }, (_, k) => Float64Array.from(errors, (e) => e[k]!));
   const worst = perSequence.map((row) => Math.max(...row));
-  return { k: perSequence.map((_, k) => k), worst, perSequence, sequences, windows: new Int32Array(lengths).fill(sequences) };
+  const k = perSequence.map((_, length) => length);
+  const windows = new Int32Array(lengths).fill(sequences);
+  return { k, worst, worstAt: k.map(() => ({ sequence: 0, position: 0 })), perSequence, sequences, windows };
 }
 
 describe('the statistical length', () => {
@@ -160,6 +162,7 @@ describe('the statistical length', () => {
     const curve = (errors: number[]): MeasuredCurve => ({
       k: errors.map((_, k) => k),
       worst: errors,
+      worstAt: errors.map(() => ({ sequence: 0, position: 0 })),
       perSequence: errors.map(row),
       sequences: 300,
       windows: new Int32Array(errors.length).fill(300),

@@ -21,6 +21,7 @@ export class SignalReader {
   /**
    * @param outside ids of the atoms that are this layer's time and batch
    * @param layerOf index of the layer whose Y a tensor is, if that layer runs along the same time axis
+   * @param anyPosition true where a single position of the sequence may be picked on the way: what is read then speaks of that one
    */
   constructor(
     private readonly constants: Constants,
@@ -28,12 +29,18 @@ export class SignalReader {
     private readonly graphInputs: ReadonlySet<string>,
     private readonly outside: ReadonlySet<number>,
     private readonly layerOf: (name: string) => number | null,
+    private readonly anyPosition = false,
   ) {}
 
   /** @param size features that the reader of the tensor expects */
   read(name: string, size: number): Signal {
     const signal = this.signal(name);
     return signal && signal.size === size ? signal : this.source(name, size);
+  }
+
+  /** A tensor with all its features; null where these cannot be told from time and batch. */
+  whole(name: string): Signal | null {
+    return this.signal(name);
   }
 
   private signal(name: string): Signal | null {
@@ -104,6 +111,10 @@ export class SignalReader {
   private through(node: NodeProto, name: string, size: number): Signal | null {
     const input = node.input[0] ?? '';
     const from = () => this.signal(input);
+    if (this.anyPosition && this.picksPosition(node)) {
+      const signal = from();
+      return signal?.size === size ? signal : null;
+    }
     const known = activationNames.find((a) => a === node.opType);
     if (known) {
       const signal = from();
@@ -160,6 +171,18 @@ export class SignalReader {
         .filter((id) => this.outside.has(id))
         .join();
     return atoms(input) === atoms(output);
+  }
+
+  /** Gather or Slice of one position along time, which leaves the features as they are. */
+  private picksPosition(node: NodeProto): boolean {
+    const before = this.shapes.shape(node.input[0] ?? '');
+    if (!before || (node.opType !== 'Gather' && node.opType !== 'Slice')) return false;
+    const axes =
+      node.opType === 'Gather'
+        ? [intAttribute(node, 'axis') ?? 0]
+        : (intsAttribute(node, 'axes') ?? this.constants.integers(node.input[3]) ?? [0]);
+    const along = axes.map((axis) => before[normalAxis(axis, before.length, node)]!);
+    return along.length === 1 && along[0]!.length > 0 && along[0]!.every((atom) => this.outside.has(atom.id));
   }
 
   private transpose(node: NodeProto, size: number): Signal | null {
