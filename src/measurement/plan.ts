@@ -12,7 +12,7 @@ import type { WindowRunner } from './windowRuns.js';
 const budgets = { cells: 5e8, double: 1.2e10, float: 5e10 } as const;
 const overheadPerStep = 2000;
 /** More windows than this show nothing new. */
-const enoughWindows = 20_000;
+const enoughWindows = 6000;
 /** Errors that are compared with a smaller ε than this need float64. */
 const finestFloat = 1e-4;
 
