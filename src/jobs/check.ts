@@ -185,6 +185,7 @@ export async function runCheck(
         : {}),
     },
     layers: [...analysis.layers],
+    ...(measured.along ? { data: measured.along } : {}),
     diagnostics: [
       verdictDiagnostic(verdict, summary),
       ...(axes.streaming ? [streamingDiagnostic] : []),

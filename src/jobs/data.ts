@@ -1,13 +1,14 @@
 import { outputSignals, type OutputSignal } from '../checkpoint/onnx/outputSignals.js';
 import type { OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
 import { BadInputError } from '../errors.js';
-import { measureCurve, type MeasuredCurve } from '../measurement/measuredCurve.js';
+import { alongData } from '../measurement/alongData.js';
+import { measureCurve, type MeasuredCurve, type Measurement } from '../measurement/measuredCurve.js';
 import { outputHead } from '../measurement/outputHead.js';
 import { planMeasurement } from '../measurement/plan.js';
 import { sourceSequences, type SourceSequence } from '../measurement/sequences.js';
-import { statisticalLength, type StatisticalLength } from '../measurement/statisticalLength.js';
+import { quantileOf, statisticalLength, type StatisticalLength } from '../measurement/statisticalLength.js';
 import type { RecurrentNetwork } from '../network/network.js';
-import type { Diagnostic } from '../report/report.js';
+import type { AlongData, Diagnostic } from '../report/report.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
 import { syntheticBatch, wholeChunks, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
 import { sampleBatches } from '../samples/sampleBatches.js';
@@ -137,6 +138,8 @@ export interface Measured {
   /** The recurrent output's, where ε applies at the model's outputs. */
   readonly recurrent: MeasuredCurve | null;
   readonly statistical: StatisticalLength | null;
+  /** How sequences forget, to first order and unit by unit. */
+  readonly along: AlongData | null;
   /** The state overflowed on some sequence. */
   readonly diverges: boolean;
   readonly diagnostics: readonly Diagnostic[];
@@ -151,7 +154,7 @@ export async function measure(
   progress: (fraction: number) => Promise<void>,
 ): Promise<Measured> {
   const { network } = checkpoint;
-  const nothing: Measured = { curve: null, recurrent: null, statistical: null, diverges: false, diagnostics: [] };
+  const nothing: Measured = { curve: null, recurrent: null, statistical: null, along: null, diverges: false, diagnostics: [] };
   const { sequences } = data;
   if (!sequences || !data.batches.some((batch) => batch.steps > 1)) return nothing;
   const diagnostics: Diagnostic[] = [];
@@ -170,17 +173,69 @@ export async function measure(
           })
         : null;
     try {
-      const measured = await measureCurve(network, sequences, runner, { maxLength, windows, head }, progress);
+      const measured = await measureCurve(
+        network,
+        sequences,
+        runner,
+        { maxLength, windows, epsilon: options.epsilon, head },
+        progress,
+      );
       const curve = options.at === 'output' ? measured.output : measured.recurrent;
       const diverges = !measured.recurrent.worst.every(Number.isFinite);
       if (diverges) return { ...nothing, diverges, diagnostics };
       const { epsilon, quantile, confidence } = options;
       const statistical = curve && data.source === 'samples' ? statisticalLength(curve, epsilon, quantile, confidence) : null;
-      return { curve, recurrent: options.at === 'output' ? measured.recurrent : null, statistical, diverges, diagnostics };
+      const along = await describeAlong(network, data.source, sequences, measured, options.quantile);
+      const recurrent = options.at === 'output' ? measured.recurrent : null;
+      return { curve, recurrent, statistical, along, diverges, diagnostics };
     } finally {
       await head?.release();
     }
   } finally {
     await runner.release();
   }
+}
+
+/** What the report says about the way along the data. */
+async function describeAlong(
+  network: RecurrentNetwork,
+  source: Data['source'],
+  sequences: readonly SourceSequence[],
+  { recurrent, lastMoved }: Measurement,
+  quantile: number,
+): Promise<AlongData | null> {
+  const layers = await alongData(network, sequences);
+  const longest = recurrent.k.at(-1) ?? 0;
+  if (!layers) return null;
+  const finite = (value: number) => (Number.isFinite(value) ? value : null);
+  const slowest = layers.reduce((a, b) => (b.exponent > a.exponent ? b : a));
+  const lambda = Math.exp(slowest.exponent);
+  return {
+    source,
+    lyapunovExponent: finite(slowest.exponent),
+    lyapunovError: finite(slowest.standardError),
+    lambda,
+    effectiveMemory: lambda < 1 ? 1 / (1 - lambda) : null,
+    layers: layers.map(({ exponent, standardError, jacobianNorms }, i) => ({
+      name: network.layers[i]!.name,
+      lyapunovExponent: finite(exponent),
+      lyapunovError: finite(standardError),
+      jacobianNorm:
+        jacobianNorms.length === 0
+          ? null
+          : {
+              median: quantileOf(jacobianNorms, 0.5),
+              quantile: quantileOf(jacobianNorms, quantile),
+              largest: jacobianNorms.at(-1)!,
+              steps: jacobianNorms.length,
+            },
+      // Moved at the longest length that was measured: the memory ends somewhere behind it.
+      unitMemory: Array.from(lastMoved[i]!, (k) => (k >= longest ? null : nextLength(recurrent.k, k))),
+    })),
+  };
+}
+
+/** The next longer length that was measured. */
+function nextLength(lengths: readonly number[], k: number): number {
+  return lengths[lengths.indexOf(k) + 1]!;
 }

@@ -3,7 +3,7 @@ import { oneWindowSuffices, sparseLengths } from '../stability/errorCurve.js';
 import { startState } from './cellRunner.js';
 import type { OutputHead } from './outputHead.js';
 import type { SourceSequence } from './sequences.js';
-import { outputWidth, type Window, type WindowRunner, type WindowRuns } from './windowRuns.js';
+import { outputWidth, type Window, type WindowRunner } from './windowRuns.js';
 
 /** Truncation error along given sequences, for every length. */
 export interface MeasuredCurve {
@@ -28,6 +28,8 @@ export interface Place {
 export interface Measurement {
   readonly recurrent: MeasuredCurve;
   readonly output: MeasuredCurve | null;
+  /** For every layer and unit of its output, the largest k at which truncation moved the unit by more than ε; −1 for none. */
+  readonly lastMoved: readonly Int32Array[];
 }
 
 export interface MeasureOptions {
@@ -35,6 +37,8 @@ export interface MeasureOptions {
   readonly maxLength: number;
   /** About how many windows may be run, all sequences together; each has at least one. */
   readonly windows: number;
+  /** What a unit has to move by to count as moved. */
+  readonly epsilon: number;
   readonly head: OutputHead | null;
 }
 
@@ -86,17 +90,6 @@ class Curve {
   }
 }
 
-/** Largest difference of `count` numbers of two arrays. */
-function distance(a: Float64Array, aFrom: number, b: Float64Array, bFrom: number, count: number): number {
-  let largest = 0;
-  for (let i = 0; i < count; i++) {
-    const d = Math.abs(a[aFrom + i]! - b[bFrom + i]!);
-    // Infinity − Infinity: a state that overflowed is infinitely far from everything.
-    if (!(d <= largest)) largest = Number.isNaN(d) ? Infinity : d;
-  }
-  return largest;
-}
-
 export function stepsOf(source: SourceSequence): number {
   return Math.min(...[...source.values()].map((steps) => steps.length));
 }
@@ -110,6 +103,86 @@ interface Comparison extends Window {
   readonly lengthAt: (position: number) => number;
 }
 
+/** h of all layers, and the head's outputs, in rows of one position each. */
+interface Rows {
+  readonly hidden: readonly Float64Array[];
+  readonly outputs: Float64Array | null;
+}
+
+/** Compares rows and keeps what they show, for the recurrent output, the head's, and every unit. */
+class Comparer {
+  readonly recurrent: Curve;
+  readonly output: Curve | null;
+  readonly lastMoved: readonly Int32Array[];
+  private readonly parts: { layer: number; width: number; from: number; to: number; reverse: boolean; isOutput: boolean }[];
+
+  constructor(
+    network: RecurrentNetwork,
+    k: readonly number[],
+    sequences: number,
+    private readonly epsilon: number,
+    private readonly head: OutputHead | null,
+  ) {
+    this.recurrent = new Curve(k, sequences);
+    this.output = head && new Curve(k, sequences);
+    this.lastMoved = network.layers.map((layer) => new Int32Array(outputWidth(layer)).fill(-1));
+    const outputs = new Set(outputLayers(network));
+    this.parts = network.layers.flatMap((layer, index) =>
+      layer.directions.map(({ reverse }, d) => {
+        const from = d * layer.hiddenSize;
+        const width = outputWidth(layer);
+        return { layer: index, width, from, to: from + layer.hiddenSize, reverse, isOutput: outputs.has(index) };
+      }),
+    );
+  }
+
+  /** @param reverse directions that have this context in the row; null: all */
+  compare(length: number, at: Place, full: Rows, fullRow: number, part: Rows, partRow: number, reverse: boolean | null): void {
+    let worst = 0;
+    for (const { layer, width, from, to, reverse: reads, isOutput } of this.parts) {
+      if (reverse !== null && reads !== reverse) continue;
+      const error = this.difference(
+        full.hidden[layer]!,
+        fullRow * width,
+        part.hidden[layer]!,
+        partRow * width,
+        from,
+        to,
+        (unit) => {
+          const moved = this.lastMoved[layer]!;
+          if (moved[unit]! < length) moved[unit] = length;
+        },
+      );
+      if (isOutput) worst = Math.max(worst, error);
+    }
+    this.recurrent.record(length, at.sequence, at.position, worst);
+    if (!this.head) return;
+    const { size } = this.head;
+    const error = this.difference(full.outputs!, fullRow * size, part.outputs!, partRow * size, 0, size);
+    this.output!.record(length, at.sequence, at.position, error);
+  }
+
+  /** Largest difference of the numbers from `from` to `to` of two rows. */
+  private difference(
+    a: Float64Array,
+    aRow: number,
+    b: Float64Array,
+    bRow: number,
+    from: number,
+    to: number,
+    moved?: (index: number) => void,
+  ): number {
+    let largest = 0;
+    for (let i = from; i < to; i++) {
+      const d = Math.abs(a[aRow + i]! - b[bRow + i]!);
+      // Infinity − Infinity: a state that overflowed is infinitely far from everything.
+      if (!(d <= largest)) largest = Number.isNaN(d) ? Infinity : d;
+      if (!(d <= this.epsilon)) moved?.(i);
+    }
+    return largest;
+  }
+}
+
 /**
  * One run from a start gives the errors for all k at once: a step into the window the output has one step of context, and so on.
  * Layers that do not all run one way need a window of its own for every k.
@@ -118,7 +191,7 @@ export async function measureCurve(
   network: RecurrentNetwork,
   sequences: readonly SourceSequence[],
   runner: WindowRunner,
-  { maxLength, windows, head }: MeasureOptions,
+  { maxLength, windows, epsilon, head }: MeasureOptions,
   progress: (fraction: number) => Promise<void> = () => Promise.resolve(),
 ): Promise<Measurement> {
   const steps = sequences.map(stepsOf);
@@ -126,59 +199,41 @@ export async function measureCurve(
   // The head reads both directions of a layer at one position, which only a window around it gives.
   const dense = oneWindowSuffices(network) && !(head && network.layers.some((l) => l.directions.length > 1));
   const k = dense ? Array.from({ length: longest + 1 }, (_, i) => i) : sparseLengths(longest);
-  const recurrent = new Curve(k, sequences.length);
-  const output = head && new Curve(k, sequences.length);
+  const comparer = new Comparer(network, k, sequences.length, epsilon, head);
   const perSequence = Math.max(1, Math.floor(windows / sequences.length));
   const widths = network.layers.map(outputWidth);
   const perStep = widths.reduce((a, b) => a + b, 0);
-  const units = outputUnits(network);
-  const compared = dense
-    ? (sequence: number) => denseWindows(network, sequences[sequence]!, sequence, steps[sequence]!, longest, perSequence)
-    : (sequence: number) => centredWindows(sequences[sequence]!, sequence, steps[sequence]!, k, perSequence);
+  const compared = (sequence: number) =>
+    dense
+      ? denseWindows(network, sequences[sequence]!, sequence, steps[sequence]!, longest, perSequence)
+      : centredWindows(sequences[sequence]!, sequence, steps[sequence]!, k, perSequence);
+
+  /** The windows' outputs; rows behind the end of a window mean nothing and take the head's inputs of its last position. */
+  const run = async (batch: readonly (Window & { sequence: number })[]): Promise<Rows & { steps: number }> => {
+    const runs = await runner.run(batch);
+    if (!head) return { ...runs, outputs: null };
+    const places = batch.flatMap(({ sequence, from, to }) =>
+      Array.from({ length: runs.steps }, (_, p) => ({ sequence, position: Math.min(from + p, to - 1) })),
+    );
+    return { ...runs, outputs: await head.evaluate(withWidths(runs.hidden, widths), places) };
+  };
 
   for (let begin = 0; begin < sequences.length;) {
     let end = begin;
-    let size = 0;
-    while (end < sequences.length && (end === begin || size + steps[end]! * perStep <= largestGroup))
-      size += steps[end++]! * perStep;
+    for (let size = 0; end < sequences.length && (end === begin || size <= largestGroup); end++) size += steps[end]! * perStep;
     const group = sequences.slice(begin, end);
-    const full = await runner.run(group.map((source, i) => ({ source, from: 0, to: steps[begin + i]! })));
-    const rowsOf = (runs: WindowRuns) => runs.hidden.map((data, layer) => ({ data, width: widths[layer]! }));
-    const fullOutput =
-      head &&
-      (await head.evaluate(
-        rowsOf(full),
-        placesOf(
-          group.map((_, i) => i),
-          full.steps,
-          () => 0,
-          begin,
-          steps,
-        ),
-      ));
+    const full = await run(group.map((source, i) => ({ source, sequence: begin + i, from: 0, to: steps[begin + i]! })));
+    const row = (sequence: number, t: number) => (sequence - begin) * full.steps + t;
 
-    // k = 0: the truncated model answers with its initial state.
+    // k = 0: the truncated model answers with its initial state, and what the head makes of it and of the position's own input.
     const start = network.layers.map((layer) =>
       Float64Array.from(layer.directions.flatMap((d) => [...startState(d).subarray(0, layer.hiddenSize)])),
     );
-    for (let i = 0; i < group.length; i++) {
-      const sequence = begin + i;
-      const startOutput =
-        head &&
-        (await head.evaluate(
-          start.map((h, layer) => ({ data: repeated(h, steps[sequence]!), width: widths[layer]! })),
-          Array.from({ length: steps[sequence]! }, (_, position) => ({ sequence, position })),
-        ));
-      for (let t = 0; t < steps[sequence]!; t++) {
-        const row = i * full.steps + t;
-        const error = units.reduce(
-          (e, u) =>
-            Math.max(e, distance(full.hidden[u.layer]!, row * widths[u.layer]! + u.from, start[u.layer]!, u.from, u.count)),
-          0,
-        );
-        recurrent.record(0, sequence, t, error);
-        if (head) output!.record(0, sequence, t, distance(fullOutput!, row * head.size, startOutput!, t * head.size, head.size));
-      }
+    for (let sequence = begin; sequence < end; sequence++) {
+      const places = Array.from({ length: steps[sequence]! }, (_, position) => ({ sequence, position }));
+      const hidden = start.map((h) => repeated(h, places.length));
+      const outputs = head && (await head.evaluate(withWidths(hidden, widths), places));
+      for (const at of places) comparer.compare(0, at, full, row(sequence, at.position), { hidden, outputs }, at.position, null);
     }
 
     const pending = group.flatMap((_, i) => compared(begin + i)).sort((a, b) => b.to - b.from - (a.to - a.from));
@@ -186,42 +241,13 @@ export async function measureCurve(
       const length = pending[first]!.to - pending[first]!.from;
       const count = Math.max(1, Math.floor(runner.largestBatch / Math.max(1, length * perStep)));
       const batch = pending.slice(first, first + count);
-      const part = await runner.run(batch);
-      const partOutput =
-        head &&
-        (await head.evaluate(
-          rowsOf(part),
-          placesOf(
-            batch.map((w) => w.sequence),
-            part.steps,
-            (w) => batch[w]!.from,
-            0,
-            steps,
-          ),
-        ));
+      const part = await run(batch);
       batch.forEach(({ sequence, from, to, reverse, lengthAt }, w) => {
         for (let t = from; t < to; t++) {
           const context = lengthAt(t);
           if (context === 0) continue;
-          const fullRow = (sequence - begin) * full.steps + t;
-          const partRow = w * part.steps + t - from;
-          let error = 0;
-          for (const u of units) {
-            if (reverse !== null && u.reverse !== reverse) continue;
-            const width = widths[u.layer]!;
-            error = Math.max(
-              error,
-              distance(full.hidden[u.layer]!, fullRow * width + u.from, part.hidden[u.layer]!, partRow * width + u.from, u.count),
-            );
-          }
-          recurrent.record(context, sequence, t, error);
-          if (head)
-            output!.record(
-              context,
-              sequence,
-              t,
-              distance(fullOutput!, fullRow * head.size, partOutput!, partRow * head.size, head.size),
-            );
+          const at = { sequence, position: t };
+          comparer.compare(context, at, full, row(sequence, t), part, w * part.steps + t - from, reverse);
         }
       });
       first += batch.length;
@@ -229,15 +255,12 @@ export async function measureCurve(
     }
     begin = end;
   }
-  return { recurrent: recurrent.finished(), output: output && output.finished() };
+  const { recurrent, output, lastMoved } = comparer;
+  return { recurrent: recurrent.finished(), output: output && output.finished(), lastMoved };
 }
 
-/** Where the outputs of the layers that nothing else reads lie in their layer's row. */
-function outputUnits(network: RecurrentNetwork): { layer: number; from: number; count: number; reverse: boolean }[] {
-  return outputLayers(network).flatMap((layer) => {
-    const { directions, hiddenSize } = network.layers[layer]!;
-    return directions.map(({ reverse }, d) => ({ layer, from: d * hiddenSize, count: hiddenSize, reverse }));
-  });
+function withWidths(hidden: readonly Float64Array[], widths: readonly number[]) {
+  return hidden.map((data, layer) => ({ data, width: widths[layer]! }));
 }
 
 /** Starts spread evenly over where whole windows fit, or over more of the sequence where they are few; windows that run backwards are mirror images. */
@@ -281,19 +304,6 @@ function centredWindows(
       const to = Math.min(steps, middle + length);
       return { source, sequence, from, to, reverse: null, lengthAt: (t) => (t === middle ? length : 0) };
     }).filter(({ from, to }) => from > 0 || to < steps),
-  );
-}
-
-/** Sequence and position of every row of a run; rows behind the end of a window repeat its sequence's last position. */
-function placesOf(
-  sequences: readonly number[],
-  rows: number,
-  from: (window: number) => number,
-  offset: number,
-  steps: readonly number[],
-): Place[] {
-  return sequences.flatMap((s, w) =>
-    Array.from({ length: rows }, (_, p) => ({ sequence: offset + s, position: Math.min(from(w) + p, steps[offset + s]! - 1) })),
   );
 }
 

@@ -9,6 +9,7 @@ import { Type, type Static } from 'typebox';
 const Cell = Type.Union([Type.Literal('rnn'), Type.Literal('lstm'), Type.Literal('gru')]);
 const Direction = Type.Union([Type.Literal('forward'), Type.Literal('reverse'), Type.Literal('bidirectional')]);
 const NullableNumber = Type.Union([Type.Number(), Type.Null()]);
+const Source = Type.Union([Type.Literal('samples'), Type.Literal('synthetic')]);
 
 const CertificateSchema = Type.Object({
   name: Type.String({ description: 'miller-hardt, comparison-operator' }),
@@ -38,14 +39,53 @@ const LayerSchema = Type.Object({
   certificates: Type.Array(CertificateSchema),
 });
 
+const DataSchema = Type.Object(
+  {
+    source: Source,
+    lyapunovExponent: NullableNumber,
+    lyapunovError: NullableNumber,
+    lambda: Type.Number({
+      description: 'exp of the exponent: the factor by which a small difference shrinks in a step, on average',
+    }),
+    effectiveMemory: Type.Union([Type.Number(), Type.Null()], {
+      description: '1/(1 − lambda) steps; null where lambda is not below 1',
+    }),
+    worstFound: Type.Optional(
+      Type.Object(
+        {
+          k: Type.Integer({ description: 'The truncation length that was attacked' }),
+          error: Type.Number({ description: 'Largest error of the recurrent output found at k; never below that of the data' }),
+          dataError: Type.Number({ description: 'Worst error of the data at k' }),
+          startedFrom: Type.Integer({ description: 'Number of windows from which the search climbed' }),
+        },
+        { description: 'Search for a worse window than the data shows, within the input range. No bound: a worse one may exist' },
+      ),
+    ),
+    layers: Type.Array(
+      Type.Object({
+        name: Type.String(),
+        lyapunovExponent: NullableNumber,
+        lyapunovError: NullableNumber,
+        jacobianNorm: Type.Union([
+          Type.Object({ median: Type.Number(), quantile: Type.Number(), largest: Type.Number(), steps: Type.Integer() }),
+          Type.Null(),
+        ]),
+        unitMemory: Type.Array(Type.Union([Type.Integer(), Type.Null()]), {
+          description:
+            'For every unit of the output, the steps of context from which on truncation moves it by no more than epsilon; null: more than was measured',
+        }),
+      }),
+    ),
+  },
+  { description: 'What was measured along the sequences, to first order and unit by unit. No bound of anything' },
+);
+
 const DiagnosticSchema = Type.Object({
   code: Type.String({ description: 'Stable code, explained in docs/diagnostics.md' }),
   severity: Type.Union([Type.Literal('error'), Type.Literal('warning'), Type.Literal('information'), Type.Literal('hint')]),
   message: Type.String(),
   layer: Type.Optional(Type.String()),
 });
-
-const Source = Type.Union([Type.Literal('samples'), Type.Literal('synthetic')]);
 
 const curveFields = {
   k: Type.Array(Type.Integer()),
@@ -136,6 +176,7 @@ export const ReportSchema = Type.Object(
       ),
     }),
     layers: Type.Array(LayerSchema),
+    data: Type.Optional(DataSchema),
     diagnostics: Type.Array(DiagnosticSchema),
   },
   { $id: 'urn:rnn-stability:report:1', title: 'RNN Stability report' },
@@ -144,5 +185,6 @@ export const ReportSchema = Type.Object(
 export type StabilityReport = Static<typeof ReportSchema>;
 export type LayerReport = Static<typeof LayerSchema>;
 export type Certificate = Static<typeof CertificateSchema>;
+export type AlongData = Static<typeof DataSchema>;
 export type Diagnostic = Static<typeof DiagnosticSchema>;
 export type Verdict = StabilityReport['verdict'];

@@ -1,6 +1,15 @@
 import { formatNumber } from './format.js';
 import type { StabilityReport } from './report.js';
-import { lambdaInWords, layerRows, number, rangeInWords, safeLengthInWords } from './words.js';
+import {
+  alongDataRows,
+  lambdaInWords,
+  layerRows,
+  number,
+  placeInWords,
+  placeOfError,
+  rangeInWords,
+  safeLengthInWords,
+} from './words.js';
 
 /** The report for a terminal. */
 
@@ -39,18 +48,21 @@ function table(rows: readonly (readonly string[])[]): string[] {
 
 /** Lengths worth a row: powers of two, the safe length, and the last. */
 function curveRows(report: StabilityReport): string[][] {
-  const { k, bound, measured } = report.curve;
-  const rows: string[][] = [];
+  const { k, bound, measured, band, worstAt } = report.curve;
+  const measuredHeader = report.curve.measuredOn ? `measured (${report.curve.measuredOn.source})` : 'measured';
+  const shares = band ? [`${formatNumber(band.share * 100)} % of sequences`, 'half of them'] : [];
+  const rows: string[][] = [['k', 'error bound', measuredHeader, ...shares, ...(worstAt ? ['worst window'] : [])]];
   k.forEach((length, i) => {
     const shown = length === 0 || Number.isInteger(Math.log2(length)) || length === report.safeLength?.k || i === k.length - 1;
-    if (shown) rows.push([String(length), number(bound?.[i] ?? null), number(measured?.[i] ?? null)]);
+    if (!shown) return;
+    const shares = band ? [number(band.quantile[i] ?? null), number(band.median[i] ?? null)] : [];
+    const place = worstAt ? [placeInWords(report, i)] : [];
+    rows.push([String(length), number(bound?.[i] ?? null), number(measured?.[i] ?? null), ...shares, ...place]);
   });
   return rows;
 }
 
 export function textReport(report: StabilityReport): string {
-  const { curve } = report;
-  const measuredHeader = curve.measuredOn ? `measured (${curve.measuredOn.source})` : 'measured';
   const lines = [
     report.file,
     `  ${titles[report.verdict]}`,
@@ -58,14 +70,15 @@ export function textReport(report: StabilityReport): string {
     '',
     ...table([
       ['safe length', safeLengthInWords(report)],
-      ['error allowed', `${formatNumber(report.epsilon)} at the recurrent output`],
+      ['error allowed', `${formatNumber(report.epsilon)} at ${placeOfError(report)}`],
       ['input range', rangeInWords(report.inputRange)],
       ['contraction λ', lambdaInWords(report)],
+      ...alongDataRows(report),
     ]),
     '',
     ...table(layerRows(report)),
     '',
-    ...table([['k', 'error bound', measuredHeader], ...curveRows(report)]),
+    ...table(curveRows(report)),
   ];
   const notes = report.diagnostics.slice(1);
   if (notes.length > 0) lines.push('', ...notes.map((d) => wrap(`${d.severity}: ${d.message} [${d.code}]`, '  ')));
