@@ -8,7 +8,7 @@ import type { InferenceRuntime } from '../runtime/inference.js';
 import { readModelInputs, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
 import type { Box } from '../stability/interval.js';
 import { errorCurve, smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
-import { freeSources, outputDeviation, sourceBox, type InputRange } from '../stability/networkBounds.js';
+import { anyInput, freeSources, outputDeviation, sourceBox, type InputRange } from '../stability/networkBounds.js';
 import { analyse, drive, type Analysis } from './analyse.js';
 import { measure, readData, sampleRangeDiagnostic, type Data } from './data.js';
 import type { CheckOptions, CheckpointFiles, Progress } from './jobs.js';
@@ -33,7 +33,7 @@ function statedRange(
   input: Box,
 ): StabilityReport['inputRange'] {
   const free = freeSources(network);
-  if (free.length === 0) return { lower: [...input.lower], upper: [...input.upper], source: 'derived' };
+  if (free.length === 0 || range === anyInput) return { lower: [...input.lower], upper: [...input.upper], source: 'derived' };
   const source = options.inputRange === undefined ? 'default' : options.inputRange === 'samples' ? 'samples' : 'user';
   if (!range.sources && typeof range.lower === 'number') return { lower: range.lower, upper: range.upper as number, source };
   const boxes = free.map(({ name, size }) => sourceBox(range, name, size));
@@ -54,6 +54,7 @@ function inputDiagnostics(network: RecurrentNetwork, range: StabilityReport['inp
   for (const layer of network.layers) {
     walkSignal(layer.input, (s) => {
       if (s.kind !== 'source' || s.operator === null || seen.has(s.name)) return;
+      if (!s.recurrent && (s.range !== null || s.within)) return;
       seen.add(s.name);
       diagnostics.push({
         code: 'operator-not-understood',

@@ -14,7 +14,14 @@ import { syntheticBatch, wholeChunks, type InputAxes, type InputBatch } from '..
 import { sampleBatches } from '../samples/sampleBatches.js';
 import { badSamples } from '../samples/sampleArray.js';
 import type { Box } from '../stability/interval.js';
-import { defaultInputRange, freeSources, sourceBox, type InputRange } from '../stability/networkBounds.js';
+import {
+  anyInput,
+  defaultInputRange,
+  freeSources,
+  needsInputRange,
+  sourceBox,
+  type InputRange,
+} from '../stability/networkBounds.js';
 import { extentOf, rangeOfSamples, sampleMargin } from '../stability/sampleRange.js';
 import type { CheckOptions, CheckpointFiles } from './jobs.js';
 import { findSamples } from './samples.js';
@@ -40,7 +47,8 @@ const synthetic = { sequences: 24, extraSteps: 32, seed: 20180525 };
 /** Synthetic sequences longer than the windows that they are cut into. */
 export function standIn(axes: InputAxes, range: InputRange, longest: number): InputBatch {
   const steps = axes.time ?? longest + synthetic.extraSteps;
-  return syntheticBatch(axes, range, wholeChunks(axes, synthetic.sequences), steps, synthetic.seed);
+  const drawn = range === anyInput ? defaultInputRange : range;
+  return syntheticBatch(axes, drawn, wholeChunks(axes, synthetic.sequences), steps, synthetic.seed);
 }
 
 export async function readData(
@@ -74,29 +82,41 @@ export async function readData(
   const common = { name: samples?.name ?? null, outputs, diagnostics };
   if (given.length > 0) {
     const sequences = await read(given);
-    const range = await statedRange(checkpoint.network, options, sequences);
-    diagnostics.push(...outOfRange(checkpoint.network, sequences, range, samples!.name));
+    const range = statedRange(checkpoint.network, options, sequences, given);
+    diagnostics.push(...outOfRange(checkpoint.network, sequences, range, samples!.name, given));
     return { ...common, source: 'samples', batches: given, sequences, range };
   }
-  const range = await statedRange(checkpoint.network, options, null);
+  const range = statedRange(checkpoint.network, options, null, []);
   const batches = [standIn(axes, range, options.maxLength)];
   return { ...common, source: 'synthetic', batches, sequences: await read(batches), range };
 }
 
 /** @throws BadInputError when the range is to come from samples and there are none */
-async function statedRange(
+function statedRange(
   network: RecurrentNetwork,
   options: CheckOptions,
   samples: readonly SourceSequence[] | null,
-): Promise<InputRange> {
-  if (options.inputRange !== 'samples') return options.inputRange ?? defaultInputRange;
-  const free = freeSources(network).map((s) => s.name);
-  if (free.length === 0) return defaultInputRange;
+  batches: readonly InputBatch[],
+): InputRange {
+  if (options.inputRange === undefined) return needsInputRange(network) ? defaultInputRange : anyInput;
+  if (options.inputRange !== 'samples') return options.inputRange;
+  const free = freeSources(network);
+  if (free.length === 0) return anyInput;
   if (!samples || samples.length === 0)
     throw badSamples(
       'the input range is to be taken from samples, and there are none that could be used; name a file with --samples or state the range',
     );
-  return rangeOfSamples(free, samples);
+  return rangeOfSamples(free.map(({ name }) => [name, stepsAt(name, samples, batches)]));
+}
+
+/** The values of a source, step by step; of an input that only an operator in front of a layer reads, all of them one by one. */
+function stepsAt(
+  name: string,
+  sequences: readonly SourceSequence[],
+  batches: readonly InputBatch[],
+): readonly ArrayLike<number>[] {
+  if (sequences[0]?.has(name)) return sequences.flatMap((s) => s.get(name)!);
+  return batches.flatMap((batch) => Array.from(batch.feeds.get(name)?.data ?? [], (v) => [v]));
 }
 
 /** Samples that leave the stated range make the certificates silent about them. */
@@ -105,10 +125,11 @@ function outOfRange(
   sequences: readonly SourceSequence[] | null,
   range: InputRange,
   samples: string,
+  batches: readonly InputBatch[],
 ): Diagnostic[] {
   if (!sequences) return [];
   const outside = freeSources(network).flatMap(({ name, size }) => {
-    const seen = extentOf(sequences.flatMap((s) => s.get(name) ?? []));
+    const seen = extentOf(stepsAt(name, sequences, batches));
     const stated: Box = sourceBox(range, name, size);
     const leaves = seen.lower.some((v, i) => v < stated.lower[i]! || seen.upper[i]! > stated.upper[i]!);
     return leaves ? [`"${name}" reaches from ${Math.min(...seen.lower)} to ${Math.max(...seen.upper)}`] : [];

@@ -2,14 +2,13 @@ import { DataType } from '../checkpoint/onnx/tensor.js';
 import { transposed } from '../network/matrix.js';
 import type { Signal } from '../network/signal.js';
 import { activationNode } from '../truncation/activationNodes.js';
-import { intAttribute, type GraphBuilder } from '../truncation/graphBuilder.js';
+import { floatAttribute, intAttribute, type GraphBuilder } from '../truncation/graphBuilder.js';
 
 /**
  * The nodes of a signal over [steps, batch, features].
  * @param source tensor of a named source: [steps, batch, features], or [steps, batch] tokens for a table
  * @param layer tensor of a lower layer's output
  * @param zeros [steps, batch, 1], which gives constants their steps and batch
- * @throws RangeError for a signal that has no nodes here
  */
 export function signalNodes(
   g: GraphBuilder,
@@ -46,6 +45,15 @@ export function signalNodes(
         return g.binary('Mul', nodes(s.from), g.constant(key, [s.size], s.factors));
       case 'activation':
         return activationNode(g, s.activation, nodes(s.from));
+      case 'product':
+        return g.binary('Mul', nodes(s.parts[0]), nodes(s.parts[1]));
+      case 'softmax':
+        return g.node(s.log ? 'LogSoftmax' : 'Softmax', [nodes(s.from)], [intAttribute('axis', 2)]);
+      case 'normalised': {
+        const parameters = [g.constant(`${key}_scale`, [s.size], s.scale), g.constant(`${key}_shift`, [s.size], s.shift)];
+        const attributes = [intAttribute('axis', -1), floatAttribute('epsilon', s.epsilon)];
+        return g.node('LayerNormalization', [nodes(s.from), ...parameters], attributes);
+      }
     }
   };
   return nodes(signal);

@@ -4,7 +4,7 @@ import { stateSize } from '../network/cell.js';
 import type { Signal, SourceSignal } from '../network/signal.js';
 import { walkSignal } from '../network/signal.js';
 import { boundCell, type CellBounds } from './cellBounds.js';
-import { box, pointBox, width, type Box } from './interval.js';
+import { box, isFinite, pointBox, width, type Box } from './interval.js';
 import { signalBox, signalDeviation, type Deviation } from './signalBounds.js';
 
 export interface LayerBounds {
@@ -111,10 +111,26 @@ function boxesOf(layers: readonly LayerBounds[], range: InputRange): (signal: Si
 /** Sources that take the stated range: inputs of the graph, and tensors behind operators that are not understood. */
 export function freeSources(network: RecurrentNetwork): SourceSignal[] {
   const free = new Map<string, SourceSignal>();
-  for (const layer of network.layers) {
-    walkSignal(layer.input, (s) => {
-      if (s.kind === 'source' && s.range === null) free.set(s.name, s);
-    });
-  }
+  const visit = (s: Signal): void => {
+    if (s.kind !== 'source') return;
+    if (s.within) walkSignal(s.within, visit);
+    else if (s.range === null) free.set(s.name, s);
+  };
+  for (const layer of network.layers) walkSignal(layer.input, visit);
   return [...free.values()];
+}
+
+/** A range without ends: for networks whose graph bounds what every layer reads (tanh, softmax, an embedding) whatever comes in. */
+export const anyInput: InputRange = { lower: -Infinity, upper: Infinity };
+
+/** True where some layer's input, or its initial state, is only bounded if the inputs are. */
+export function needsInputRange(network: RecurrentNetwork): boolean {
+  const source = (s: SourceSignal) => (s.range ? box(s.size, s.range.lower, s.range.upper) : sourceBox(anyInput, s.name, s.size));
+  const below = (index: number) => {
+    const { directions, hiddenSize } = network.layers[index]!;
+    return box(directions.length * hiddenSize, -1, 1);
+  };
+  return network.layers.some(
+    (layer) => layer.directions.some((d) => d.initialState === 'input') || !isFinite(signalBox(layer.input, source, below)),
+  );
 }

@@ -19,18 +19,18 @@ export function extentOf(steps: Iterable<ArrayLike<number>>): { lower: number[];
 
 /**
  * The input range that the samples fill, feature by feature, with the margin. A certificate for it says nothing about inputs outside.
- * @param sources names of the sources that take a stated range
+ * @param sources name and steps of every source that takes a stated range
  */
-export function rangeOfSamples(
-  sources: readonly string[],
-  sequences: readonly ReadonlyMap<string, readonly ArrayLike<number>[]>[],
-): InputRange {
-  const ranges = sources.map((name): [string, FeatureRange] => {
-    const { lower, upper } = extentOf(sequences.flatMap((s) => s.get(name) ?? []));
-    const margin = lower.map((v, i) => sampleMargin * (upper[i]! - v));
-    return [name, { lower: lower.map((v, i) => v - margin[i]!), upper: upper.map((v, i) => v + margin[i]!) }];
+export function rangeOfSamples(sources: readonly (readonly [string, readonly ArrayLike<number>[]])[]): InputRange {
+  const ranges = sources.map(([name, steps]): [string, FeatureRange] => {
+    const seen = extentOf(steps);
+    const margin = seen.lower.map((v, i) => sampleMargin * (seen.upper[i]! - v));
+    const lower = seen.lower.map((v, i) => v - margin[i]!);
+    const upper = seen.upper.map((v, i) => v + margin[i]!);
+    // One number stands for all features.
+    return [name, lower.length === 1 ? { lower: lower[0]!, upper: upper[0]! } : { lower, upper }];
   });
-  const all = ranges.flatMap(([, r]) => [...(r.lower as number[]), ...(r.upper as number[])]);
+  const all = ranges.flatMap(([, r]) => [r.lower, r.upper].flat(2) as number[]);
   // The range of anything else, an initial state for one, holds them all.
   const hull = { lower: Math.min(0, ...all), upper: Math.max(0, ...all) };
   return { ...hull, sources: Object.fromEntries(ranges) };

@@ -53,6 +53,12 @@ export class TestGraph {
     return name;
   }
 
+  scalar(value: number): string {
+    const name = `f${this.count++}`;
+    this.initializers.push(weights(name, [], [value]));
+    return name;
+  }
+
   floats(values: readonly number[]): string {
     const name = `f${this.count++}`;
     this.initializers.push(weights(name, [values.length], values));
