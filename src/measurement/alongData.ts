@@ -19,8 +19,9 @@ export interface LayerAlongData {
 
 /** Multiplications that this may cost: about a second. */
 const budget = 6e8;
-/** Steps after which the direction has turned, and the state has left its start. */
+/** Steps after which the direction has turned, and the state has left its start; a third of the sequence where that is less. */
 const settling = 16;
+const shortestRun = 12;
 const longestRun = 256;
 /** Parts of a sequence that stand in for sequences where there are too few: their spread overestimates little once they outlast the memory. */
 const parts = 8;
@@ -34,7 +35,7 @@ export async function alongData(
   network: RecurrentNetwork,
   sequences: readonly SourceSequence[],
 ): Promise<LayerAlongData[] | null> {
-  const long = sequences.filter((s) => stepsOf(s) >= 2 * settling);
+  const long = sequences.filter((s) => stepsOf(s) >= shortestRun);
   if (long.length === 0) return null;
   const steps = Math.min(longestRun, ...long.map(stepsOf));
   const perStep = network.layers
@@ -79,11 +80,12 @@ function follow(direction: LayerDirection, inputs: readonly Float64Array[], run:
   // Any direction has a part along the slowest one; this one has no zero to lose it in.
   let v = normalised(state.map((_, i) => 1 + ((i * 7) % 11) / 11))!;
   const logs: number[] = [];
+  const settled = Math.min(settling, Math.floor(inputs.length / 3));
   inputs.forEach((x, t) => {
     const next = step(cell, x, state);
     const moved = tangent(direction, x, state, v);
     const size = Math.hypot(...moved);
-    if (t >= settling) logs.push(Math.log(size));
+    if (t >= settled) logs.push(Math.log(size));
     // What is forgotten altogether starts again; its log stays −∞.
     v = normalised(moved) ?? v;
     state = next;
