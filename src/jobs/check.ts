@@ -135,8 +135,10 @@ export async function runCheck(
   const place = options.at === 'output' ? await outputCurve(network, data, analysis, maxLength) : analysis.curve;
   const curve = maxLength === fixedLength ? exactAtTheEnd(place) : place;
 
+  const certifiedLength = curve.bound && smallestLength(curve.k, curve.bound, options.epsilon);
+
   await progress('Measuring the truncation error', 0.6);
-  const measured = await measure(checkpoint.onnx, data, maxLength, options, runtime, (f) =>
+  const measured = await measure(checkpoint.onnx, axes, data, maxLength, certifiedLength, options, runtime, (f) =>
     progress('Measuring the truncation error', 0.6 + 0.4 * f),
   );
   const { statistical, diverges } = measured;
@@ -146,7 +148,7 @@ export async function runCheck(
   const findings: Findings = {
     lambda: analysis.lambda,
     certifiedHolds: analysis.lambda < 1 || paperHolds(analysis.layers),
-    certifiedLength: curve.bound && smallestLength(curve.k, curve.bound, options.epsilon),
+    certifiedLength,
     epsilon: options.epsilon,
     maxLength,
     statistical,

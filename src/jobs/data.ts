@@ -6,13 +6,16 @@ import { measureCurve, type MeasuredCurve, type Measurement } from '../measureme
 import { outputHead } from '../measurement/outputHead.js';
 import { planMeasurement } from '../measurement/plan.js';
 import { sourceSequences, type SourceSequence } from '../measurement/sequences.js';
+import { searchWorst } from '../measurement/worstSearch.js';
 import { quantileOf, statisticalLength, type StatisticalLength } from '../measurement/statisticalLength.js';
 import type { RecurrentNetwork } from '../network/network.js';
+import { formatNumber } from '../report/format.js';
 import type { AlongData, Diagnostic } from '../report/report.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
 import { syntheticBatch, wholeChunks, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
 import { sampleBatches } from '../samples/sampleBatches.js';
 import { badSamples } from '../samples/sampleArray.js';
+import { smallestLength } from '../stability/errorCurve.js';
 import type { Box } from '../stability/interval.js';
 import {
   anyInput,
@@ -23,6 +26,7 @@ import {
   type InputRange,
 } from '../stability/networkBounds.js';
 import { extentOf, rangeOfSamples, sampleMargin } from '../stability/sampleRange.js';
+import { drive } from './analyse.js';
 import type { CheckOptions, CheckpointFiles } from './jobs.js';
 import { findSamples } from './samples.js';
 
@@ -166,10 +170,13 @@ export interface Measured {
   readonly diagnostics: readonly Diagnostic[];
 }
 
+/** @param certified the certified length, where there is one: the search for a worse window is made there */
 export async function measure(
   checkpoint: OnnxCheckpoint,
+  axes: InputAxes,
   data: Data,
   maxLength: number,
+  certified: number | null,
   options: CheckOptions,
   runtime: InferenceRuntime,
   progress: (fraction: number) => Promise<void>,
@@ -199,7 +206,7 @@ export async function measure(
         sequences,
         runner,
         { maxLength, windows, epsilon: options.epsilon, head },
-        progress,
+        (f) => progress(0.7 * f),
       );
       const curve = options.at === 'output' ? measured.output : measured.recurrent;
       const diverges = !measured.recurrent.worst.every(Number.isFinite);
@@ -207,14 +214,72 @@ export async function measure(
       const { epsilon, quantile, confidence } = options;
       const statistical = curve && data.source === 'samples' ? statisticalLength(curve, epsilon, quantile, confidence) : null;
       const along = await describeAlong(network, data.source, sequences, measured, options.quantile);
+      const worstFound =
+        curve && (await attack(network, data, curve, statistical, certified, options, axes, (f) => progress(0.7 + 0.3 * f)));
+      if (worstFound) diagnostics.push(...worseWindow(worstFound, options));
       const recurrent = options.at === 'output' ? measured.recurrent : null;
-      return { curve, recurrent, statistical, along, diverges, diagnostics };
+      return {
+        curve,
+        recurrent,
+        statistical,
+        along: along && { ...along, ...(worstFound ? { worstFound } : {}) },
+        diverges,
+        diagnostics,
+      };
     } finally {
       await head?.release();
     }
   } finally {
     await runner.release();
   }
+}
+
+type WorstFoundReport = NonNullable<AlongData['worstFound']>;
+
+/** Searches for a worse window at the length that is certified, or that the data suggest, starting from the data's own worst ones. */
+async function attack(
+  network: RecurrentNetwork,
+  { sequences, range, outputs }: Data,
+  curve: MeasuredCurve,
+  statistical: StatisticalLength | null,
+  certified: number | null,
+  { at, epsilon }: CheckOptions,
+  axes: InputAxes,
+  progress: (fraction: number) => Promise<void>,
+): Promise<WorstFoundReport | null> {
+  if (at === 'output' && outputs.some((o) => o.blockedBy !== null)) return null;
+  const measured = statistical?.kind === 'found' ? statistical.k : smallestLength(curve.k, curve.worst, epsilon);
+  const wanted = certified ?? measured ?? Infinity;
+  const slot = Math.max(
+    1,
+    curve.k.findLastIndex((length) => length <= wanted),
+  );
+  const k = curve.k[slot];
+  if (k === undefined) return null;
+  const stated = range === anyInput ? defaultInputRange : range;
+  const found = await drive(
+    searchWorst(network, sequences!, {
+      k,
+      range: (source, size) => sourceBox(stated, source, size),
+      outputs: at === 'output' ? outputs.map((o) => o.signal) : null,
+      starts: [slot, slot - 1, Math.floor(slot / 2)].map((i) => curve.worstAt[i]!),
+      time: axes.time,
+    }),
+    progress,
+  );
+  const dataError = curve.worst[slot]!;
+  return found && { k, error: Math.max(found.error, dataError), dataError, startedFrom: found.startedFrom };
+}
+
+function worseWindow({ k, error, dataError }: WorstFoundReport, { epsilon }: CheckOptions): Diagnostic[] {
+  if (error <= epsilon || error <= dataError) return [];
+  return [
+    {
+      code: 'worse-window-found',
+      severity: 'information',
+      message: `A search within the input range found an error of ${formatNumber(error)} at k = ${k}, where the worst of the data is ${formatNumber(dataError)}: what was measured at that length is no guarantee for other inputs.`,
+    },
+  ];
 }
 
 /** What the report says about the way along the data. */

@@ -1,10 +1,10 @@
 import { multiplications } from '../network/cell.js';
 import { step } from '../network/forward.js';
+import { linearize, type Linearization } from '../network/linearization.js';
 import type { LayerDirection, RecurrentNetwork } from '../network/network.js';
 import { signalValue } from '../network/signalValues.js';
 import { cellRunner, startState } from './cellRunner.js';
-import { stepsOf } from './measuredCurve.js';
-import type { SourceSequence } from './sequences.js';
+import { stepsOf, type SourceSequence } from './sequences.js';
 import { outputWidth } from './windowRuns.js';
 
 /** How differences of the state grow or shrink along real trajectories, to first order. Measured, no bound of anything. */
@@ -17,11 +17,14 @@ export interface LayerAlongData {
   readonly jacobianNorms: Float64Array;
 }
 
-/** Multiplications that this may cost: about a second. */
-const budget = 6e8;
+/** Multiplications that this may cost: under a second. */
+const budget = 3e8;
 /** Steps after which the direction has turned, and the state has left its start; a third of the sequence where that is less. */
 const settling = 16;
 const shortestRun = 12;
+/** Norms are taken at one of so many steps, with at most so many products. */
+const every = 8;
+const mostPowers = 40;
 const longestRun = 256;
 /** Parts of a sequence that stand in for sequences where there are too few: their spread overestimates little once they outlast the memory. */
 const parts = 8;
@@ -40,7 +43,7 @@ export async function alongData(
   const steps = Math.min(longestRun, ...long.map(stepsOf));
   const perStep = network.layers
     .flatMap((l) => l.directions)
-    .reduce((sum, { cell }) => sum + 4 * multiplications(cell) + 4000, 0);
+    .reduce((sum, { cell }) => sum + 8 * multiplications(cell) + 6000, 0);
   const count = Math.max(1, Math.min(long.length, 200, Math.floor(budget / (perStep * steps))));
   // Spread over the samples, which may be in an order.
   const chosen = Array.from({ length: count }, (_, i) => long[Math.floor((i * long.length) / count)]!);
@@ -60,7 +63,7 @@ export async function alongData(
         ),
       );
       layer.directions.forEach((direction, d) =>
-        follow(direction, direction.reverse ? inputs.reverse() : inputs, runs[index]![d]!),
+        follow(direction, direction.reverse ? [...inputs].reverse() : inputs, runs[index]![d]!),
       );
     });
   }
@@ -82,31 +85,31 @@ function follow(direction: LayerDirection, inputs: readonly Float64Array[], run:
   const logs: number[] = [];
   const settled = Math.min(settling, Math.floor(inputs.length / 3));
   inputs.forEach((x, t) => {
-    const next = step(cell, x, state);
-    const moved = tangent(direction, x, state, v);
+    const derivative = linearize(cell, x, state);
+    const moved = derivative.tangent(v);
     const size = Math.hypot(...moved);
     if (t >= settled) logs.push(Math.log(size));
     // What is forgotten altogether starts again; its log stays −∞.
     v = normalised(moved) ?? v;
-    state = next;
+    if (t >= settled && (t - settled) % every === 0) run.norms.push(spectralNorm(derivative, v));
+    state = step(cell, x, state);
   });
   run.logs.push(logs);
 }
 
-/** J v by central differences: for a direction of length one the error is about 1e-10. */
-function tangent({ cell }: LayerDirection, x: Float64Array, state: Float64Array, v: Float64Array): Float64Array {
-  const h = 1e-5;
-  const up = step(
-    cell,
-    x,
-    state.map((s, i) => s + h * v[i]!),
-  );
-  const down = step(
-    cell,
-    x,
-    state.map((s, i) => s - h * v[i]!),
-  );
-  return up.map((u, i) => (u - down[i]!) / (2 * h));
+/** ‖J‖₂ by power iteration on JᵀJ, which approaches it from below. */
+function spectralNorm(derivative: Linearization, start: Float64Array): number {
+  let v = start;
+  let norm = 0;
+  for (let i = 0; i < mostPowers; i++) {
+    const moved = derivative.tangent(v);
+    const size = Math.hypot(...moved);
+    const back = normalised(derivative.pullback(moved));
+    if (!back || size <= norm * (1 + 1e-4)) return Math.max(norm, size);
+    norm = size;
+    v = back;
+  }
+  return norm;
 }
 
 function normalised(v: Float64Array): Float64Array | null {

@@ -122,7 +122,7 @@ export async function batchedRunner(
     await release();
     throw error;
   }
-  return { largestBatch: 2 ** 23, run: (windows) => run(network, models, windows, type), release };
+  return { largestBatch: 2 ** 22, run: (windows) => run(network, models, windows, type), release };
 }
 
 async function run(

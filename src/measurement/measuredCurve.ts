@@ -2,7 +2,7 @@ import { outputLayers, type RecurrentNetwork } from '../network/network.js';
 import { oneWindowSuffices, sparseLengths } from '../stability/errorCurve.js';
 import { startState } from './cellRunner.js';
 import type { OutputHead } from './outputHead.js';
-import type { SourceSequence } from './sequences.js';
+import { stepsOf, type SourceSequence } from './sequences.js';
 import { outputWidth, type Window, type WindowRunner } from './windowRuns.js';
 
 /** Truncation error along given sequences, for every length. */
@@ -88,10 +88,6 @@ class Curve {
       windows: this.windows.subarray(0, length),
     };
   }
-}
-
-export function stepsOf(source: SourceSequence): number {
-  return Math.min(...[...source.values()].map((steps) => steps.length));
 }
 
 /** A window that is compared with the full run of its sequence: the lengths it speaks of, each at its position. */

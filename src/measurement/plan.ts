@@ -4,15 +4,14 @@ import type { RecurrentNetwork } from '../network/network.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
 import { batchedRunner } from './batchedRunner.js';
 import { cellRunner } from './cellRunner.js';
-import { stepsOf } from './measuredCurve.js';
-import type { SourceSequence } from './sequences.js';
+import { stepsOf, type SourceSequence } from './sequences.js';
 import type { WindowRunner } from './windowRuns.js';
 
 /** How much a measurement may cost, in multiplications: a few seconds each. A step costs some more for what is around its products. */
-const budgets = { cells: 5e8, double: 1.2e10, float: 5e10 } as const;
+const budgets = { cells: 5e8, double: 4e9, float: 4e10 } as const;
 const overheadPerStep = 2000;
 /** More windows than this show nothing new. */
-const enoughWindows = 6000;
+const enoughWindows = 3000;
 /** Errors that are compared with a smaller ε than this need float64. */
 const finestFloat = 1e-4;
 

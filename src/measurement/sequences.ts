@@ -10,6 +10,11 @@ import { runBatch, type InputAxes, type InputBatch } from '../samples/modelInput
 /** What the recurrent layers read, for one sequence: by source name, one vector of features for every time step. */
 export type SourceSequence = ReadonlyMap<string, readonly Float64Array[]>;
 
+/** Steps of a sequence. */
+export function stepsOf(source: SourceSequence): number {
+  return Math.min(...[...source.values()].map((steps) => steps.length));
+}
+
 /**
  * The sources of the network for every sequence of a batch. Sources behind operators that are not understood are computed
  * by running the model itself in ONNX Runtime.

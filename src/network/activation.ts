@@ -31,6 +31,8 @@ export interface Activation {
   readonly alpha: number;
   readonly beta: number;
   value(x: number): number;
+  /** The derivative; at a kink the one from the left. */
+  slope(x: number): number;
   readonly pieces: readonly Piece[];
 }
 
@@ -146,9 +148,8 @@ export function activation(name: ActivationName, alpha?: number, beta?: number):
   const a = alpha ?? defaults[name].alpha ?? 0;
   const b = beta ?? defaults[name].beta ?? 0;
   const pieces = piecesOf(name, a, b);
-  const value = (x: number): number => {
-    for (const piece of pieces) if (x <= piece.to) return piece.value(x);
-    return NaN;
-  };
-  return { name, alpha: a, beta: b, value, pieces };
+  const at = (x: number) => pieces.find((piece) => x <= piece.to);
+  const value = (x: number): number => at(x)?.value(x) ?? NaN;
+  const slope = (x: number): number => at(x)?.slope(x) ?? NaN;
+  return { name, alpha: a, beta: b, value, slope, pieces };
 }

@@ -8,21 +8,24 @@ function limit(x: number, clip: number): number {
   return x > clip ? clip : x < -clip ? -clip : x;
 }
 
-function gateValues(
-  gate: Gate,
-  x: Float64Array,
-  h: Float64Array,
-  clip: number,
-  cell?: { weights: Float64Array; state: Float64Array },
-) {
+export interface Peephole {
+  readonly weights: Float64Array;
+  readonly state: Float64Array;
+}
+
+/** Pre-activations of a gate [H], before `clip`. */
+export function preActivations(gate: Gate, x: Float64Array, h: Float64Array, peephole?: Peephole): Float64Array {
   const sum = Float64Array.from(gate.bias);
   addProduct(gate.input, x, sum);
   addProduct(gate.recurrent, h, sum);
-  for (let j = 0; j < sum.length; j++) {
-    const peephole = cell ? cell.weights[j]! * cell.state[j]! : 0;
-    sum[j] = gate.activation.value(limit(sum[j]! + peephole, clip));
-  }
+  if (peephole) for (let j = 0; j < sum.length; j++) sum[j] = sum[j]! + peephole.weights[j]! * peephole.state[j]!;
   return sum;
+}
+
+function gateValues(gate: Gate, x: Float64Array, h: Float64Array, clip: number, peephole?: Peephole): Float64Array {
+  const values = preActivations(gate, x, h, peephole);
+  for (let j = 0; j < values.length; j++) values[j] = gate.activation.value(limit(values[j]!, clip));
+  return values;
 }
 
 function rnnStep(cell: RnnCell, x: Float64Array, state: Float64Array): Float64Array {
@@ -90,24 +93,4 @@ export function step(cell: Cell, x: Float64Array, state: Float64Array): Float64A
 export function runCell(cell: Cell, inputs: readonly Float64Array[], initial?: Float64Array): Float64Array[] {
   let state = initial ?? new Float64Array(stateSize(cell));
   return inputs.map((x) => (state = step(cell, x, state)));
-}
-
-/**
- * Numerical Jacobian of one step with respect to the state, by central differences (error about 1e-9 for smooth cells).
- * @returns row-major [S, S], S the state size
- */
-export function stateJacobian(cell: Cell, x: Float64Array, state: Float64Array): Float64Array {
-  const size = state.length;
-  const jacobian = new Float64Array(size * size);
-  const h = 1e-5;
-  for (let c = 0; c < size; c++) {
-    const plus = Float64Array.from(state);
-    const minus = Float64Array.from(state);
-    plus[c] = plus[c]! + h;
-    minus[c] = minus[c]! - h;
-    const up = step(cell, x, plus);
-    const down = step(cell, x, minus);
-    for (let r = 0; r < size; r++) jacobian[r * size + c] = (up[r]! - down[r]!) / (2 * h);
-  }
-  return jacobian;
 }

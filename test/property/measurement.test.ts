@@ -1,16 +1,19 @@
+import { Matrix as DenseMatrix, SVD } from 'ml-matrix';
 import { describe, expect, it } from 'vitest';
 import { outputSignals } from '../../src/checkpoint/onnx/outputSignals.js';
 import { readOnnx } from '../../src/checkpoint/onnx/reader.js';
 import { DataType, type Tensor } from '../../src/checkpoint/onnx/tensor.js';
 import { alongData } from '../../src/measurement/alongData.js';
 import { batchedRunner } from '../../src/measurement/batchedRunner.js';
-import { cellRunner } from '../../src/measurement/cellRunner.js';
+import { cellRunner, startState } from '../../src/measurement/cellRunner.js';
 import { measureCurve, type Measurement } from '../../src/measurement/measuredCurve.js';
 import { outputHead, runtimeHead, type OutputHead } from '../../src/measurement/outputHead.js';
 import { sourceSequences, type SourceSequence } from '../../src/measurement/sequences.js';
 import { quantileOf } from '../../src/measurement/statisticalLength.js';
 import { longestOf, type Window, type WindowRuns } from '../../src/measurement/windowRuns.js';
 import { activation } from '../../src/network/activation.js';
+import { step } from '../../src/network/forward.js';
+import { linearize } from '../../src/network/linearization.js';
 import { matrix } from '../../src/network/matrix.js';
 import { outputLayers, type RecurrentNetwork } from '../../src/network/network.js';
 import { readModelInputs, syntheticBatch } from '../../src/samples/modelInputs.js';
@@ -263,6 +266,29 @@ describe('along the data', () => {
       errors.push(layer!.standardError);
     }
     expect(errors[1]! / errors[0]!).toBeLessThan(0.5);
+  });
+
+  it('takes norms of one-step Jacobians that a singular value decomposition agrees with', async () => {
+    for (let seed = 0; seed < 5; seed++) {
+      const random = new Random(60 + seed);
+      const network = randomNetwork(1, 'forward', random);
+      const [source] = sequencesOf(network, [40], random) as [SourceSequence];
+      const { cell } = network.layers[0]!.directions[0]!;
+      let state = startState(network.layers[0]!.directions[0]!);
+      const norms: number[] = [];
+      source.get('x')!.forEach((x, t) => {
+        // Every eighth step after a third of the sequence.
+        if (t >= 13 && (t - 13) % 8 === 0) {
+          const { rows, data } = linearize(cell, x, state).jacobian();
+          norms.push(new SVD(DenseMatrix.from1DArray(rows, rows, data)).norm2);
+        }
+        state = step(cell, x, state);
+      });
+      const [layer] = (await alongData(network, [source]))!;
+      expect(layer!.jacobianNorms).toHaveLength(norms.length);
+      norms.sort((a, b) => a - b).forEach((norm, i) => expect(layer!.jacobianNorms[i]! / norm).toBeCloseTo(1, 2));
+      expect(Math.exp(layer!.exponent)).toBeLessThanOrEqual(norms.at(-1)! * 1.5);
+    }
   });
 
   it('says −∞ where everything is forgotten at once, and nothing of sequences that are too short', async () => {
