@@ -10,8 +10,9 @@ import type { Box } from '../stability/interval.js';
 import { errorCurve, smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
 import { anyInput, freeSources, outputDeviation, sourceBox, type InputRange } from '../stability/networkBounds.js';
 import { analyse, drive, type Analysis } from './analyse.js';
-import { measure, readData, sampleRangeDiagnostic, type Data } from './data.js';
+import { readData, sampleRangeDiagnostic, type Data } from './data.js';
 import type { CheckOptions, CheckpointFiles, Progress } from './jobs.js';
+import { measure } from './measure.js';
 import { decideVerdict, summarise, verdictDiagnostic, type Findings } from './verdict.js';
 
 /** A checked checkpoint, with what an export needs from the check. */

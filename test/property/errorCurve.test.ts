@@ -61,6 +61,18 @@ describe.each<[string, number, Directions, number]>([
   });
 });
 
+describe('the smallest length', () => {
+  it('is the one from which on the error stays at or below ε', () => {
+    const k = [0, 1, 2, 4, 8];
+    expect(smallestLength(k, [1, 0.5, 0.1, 0.1, 0.05], 0.1)).toBe(2);
+    // Below ε at k = 1, above again at k = 2.
+    expect(smallestLength(k, [1, 0.05, 0.5, 0.1, 0.05], 0.1)).toBe(4);
+    expect(smallestLength(k, [0, 0, 0, 0, 1], 0.1)).toBeNull();
+    expect(smallestLength(k, [0, 0, 0], 0.1)).toBe(0);
+    expect(smallestLength(k, [], 0.1)).toBeNull();
+  });
+});
+
 describe('a linear cell of one unit, whose error curve is known exactly', () => {
   const linear = (recurrent: number, below: number | null): RecurrentNetwork['layers'][number] => ({
     name: 'linear',

@@ -82,6 +82,25 @@ describe('samples beside the checkpoint', () => {
   });
 });
 
+describe('a model of a fixed batch that must be run to know what its layer reads', () => {
+  const bytes = () => {
+    const g = new TestGraph(17, new Random(5));
+    const x = g.transpose(g.node('Erf', [g.input('x', [4, 'time', 2])]), 1, 0, 2);
+    g.output(g.recurrent('GRU', x, { hidden: 3, input: 2 }).yH, [1, 4, 3]);
+    return g.bytes();
+  };
+  const withSamples = (sequences: number): CheckpointFiles => {
+    const samples = JSON.stringify([...Array(sequences)].map((_, n) => [...Array(30)].map((__, t) => [Math.sin(n + t), 0.1])));
+    const read = () => Promise.resolve(new TextEncoder().encode(samples));
+    return { name: 'net.onnx', read: () => Promise.resolve(bytes()), readSibling: () => Promise.resolve(undefined), samples: { name: 's.json', read } };
+  };
+
+  it('uses whole batches of samples, and says how many it needs', async () => {
+    expect((await run(withSamples(9))).curve.measuredOn?.sequences).toBe(8);
+    await expect(run(withSamples(3))).rejects.toThrow('takes batches of 4 sequences, and there are 3; give at least 4');
+  });
+});
+
 describe('the input range', () => {
   it('from samples is theirs feature by feature with the margin, and the certificate says so', async () => {
     const files = checkpoint('range', { 'net.samples.csv': `${table(new Random(2), 60)}\n0,10\n1,10.5` });
