@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -6,8 +7,10 @@ import { checkCommand } from './cli/check.js';
 import { convertCommand } from './cli/convert.js';
 import { exportCommand } from './cli/export.js';
 import { fail } from './cli/failure.js';
+import { parseInputRange } from './jobs/inputRange.js';
 import { defaultCheckOptions } from './jobs/jobs.js';
 import { createRuntime } from './runtime/onnxRuntime.js';
+import type { InputRange } from './stability/networkBounds.js';
 
 /** The command line: rnn-stability check | export | convert. Exit status 0 done, 1 the verdict that --fail-on names, 2 bad usage or input. */
 
@@ -31,7 +34,9 @@ function share(text: string): number {
   return value;
 }
 
-function range(text: string): { lower: number; upper: number } {
+function range(text: string): InputRange | 'samples' {
+  if (text === 'samples') return text;
+  if (/\.json$/i.test(text)) return rangeFile(text);
   const [lower, upper, ...rest] = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
   if (
     lower === undefined ||
@@ -41,7 +46,9 @@ function range(text: string): { lower: number; upper: number } {
     !Number.isFinite(upper) ||
     lower > upper
   ) {
-    throw new InvalidArgumentError('it must be two numbers, the lower one first, such as -1,1.');
+    throw new InvalidArgumentError(
+      'it must be two numbers, the lower one first, such as -1,1, or samples, or a .json file with one range per feature.',
+    );
   }
   return { lower, upper };
 }
@@ -53,13 +60,39 @@ function assignment(text: string, before: Record<string, string> = {}): Record<s
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
+function rangeFile(path: string): InputRange {
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new InvalidArgumentError(`${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  try {
+    return parseInputRange(content, path);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? `${error.message}.` : String(error));
+  }
+}
+
 /** Options that both commands share, because an export begins with a check. */
 function withCheckOptions(command: Command): Command {
   const d = defaultCheckOptions;
   return command
-    .option('--epsilon <E>', 'allowed error of the recurrent output, max absolute', positive, d.epsilon)
-    .option('--input-range <LO,HI>', "range of the model's float inputs (default: from the graph, else -1,1)", range)
-    .option('--samples <FILE>', 'sample sequences, .npz or .npy (default: NAME.samples.npz beside the checkpoint)')
+    .option('--epsilon <E>', 'allowed error, max absolute, at the place that --at names', positive, d.epsilon)
+    .addOption(
+      new Option('--at <PLACE>', "where the error counts: the recurrent layers' output, or the model's own outputs")
+        .choices(['recurrent', 'output'])
+        .default(d.at),
+    )
+    .option(
+      '--input-range <R>',
+      "range of the model's float inputs: LO,HI; samples, as far as the samples reach; or a .json file with one range per feature (default: from the graph, else -1,1)",
+      range,
+    )
+    .option(
+      '--samples <PATH>',
+      'sample sequences: .npz, .npy, .csv, .json, .pb, or a folder of them (default: NAME.samples.* beside the checkpoint)',
+    )
     .option('--confidence <C>', 'confidence of a length measured on samples', share, d.confidence)
     .option('--quantile <Q>', 'share of sequences that a length measured on samples must hold for', share, d.quantile)
     .option('--max-length <K>', 'longest truncation length considered', wholeNumber, d.maxLength)

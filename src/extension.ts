@@ -10,6 +10,7 @@ import { registerRechecks } from './vscode/rechecks.js';
 import { registerReportEditor } from './vscode/reportEditor.js';
 import { registerReportLink } from './vscode/reportLink.js';
 import { Reports } from './vscode/reports.js';
+import { registerSampleCommands } from './vscode/sampleCommands.js';
 import { registerStatusItem } from './vscode/statusItem.js';
 
 /** Wires the parts. Nothing is read or computed here: the worker starts with the first check. */
@@ -32,5 +33,6 @@ export function activate(context: vscode.ExtensionContext): void {
     registerReportEditor(context.extensionUri, reports, exports),
     registerCheckCommands(reports, log),
     registerExportCommand(reports, exports, log),
+    registerSampleCommands(log),
   );
 }

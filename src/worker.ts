@@ -5,7 +5,7 @@ import { check } from './jobs/check.js';
 import { exportTruncated } from './jobs/export.js';
 import type { CheckpointFiles, Progress } from './jobs/jobs.js';
 import { createRuntime } from './runtime/onnxRuntime.js';
-import type { FromWorker, SerializedError, ToWorker } from './runtime/protocol.js';
+import type { FileRole, FromWorker, SerializedError, ToWorker } from './runtime/protocol.js';
 
 /** The worker thread of the extension: runs jobs one after the other and asks the extension host for files. */
 
@@ -15,8 +15,9 @@ if (parentPort === null) throw new Error('worker.js runs as a worker thread only
 const port = parentPort;
 const runtime = createRuntime(() => readFile(new URL('./ort-wasm-simd-threaded.wasm', import.meta.url)));
 const cancelled = new Set<number>();
-const reads = new Map<number, (answer: Extract<ToWorker, { type: 'file' }>) => void>();
-let lastRead = 0;
+type Answer = Extract<ToWorker, { type: 'file' | 'names' }>;
+const requests = new Map<number, (answer: Answer) => void>();
+let lastRequest = 0;
 let queue = Promise.resolve();
 
 port.on('message', (message: ToWorker) => {
@@ -29,8 +30,9 @@ port.on('message', (message: ToWorker) => {
       cancelled.add(message.job);
       break;
     case 'file':
-      reads.get(message.request)?.(message);
-      reads.delete(message.request);
+    case 'names':
+      requests.get(message.request)?.(message);
+      requests.delete(message.request);
       break;
   }
 });
@@ -70,16 +72,21 @@ function progressOf(job: number): Progress {
 }
 
 function checkpointFiles({ job, file, samples }: JobMessage): CheckpointFiles {
-  const read = async (what: 'checkpoint' | 'samples' | 'sibling', path: string): Promise<Uint8Array | undefined> => {
-    const request = ++lastRead;
-    const answer = new Promise<Extract<ToWorker, { type: 'file' }>>((resolve) => reads.set(request, resolve));
-    send({ type: 'read', job, request, what, path });
-    const { bytes, error } = await answer;
+  const ask = (type: 'read' | 'list', what: FileRole, path: string): Promise<Answer> => {
+    const request = ++lastRequest;
+    const answer = new Promise<Answer>((resolve) => requests.set(request, resolve));
+    send({ type, job, request, what, path });
+    return answer;
+  };
+  const read = async (what: FileRole, path: string): Promise<Uint8Array | undefined> => {
+    const { bytes, error } = (await ask('read', what, path)) as Extract<Answer, { type: 'file' }>;
     if (error !== null) throw new BadInputError('unreadable-file', error);
     return bytes ?? undefined;
   };
-  const required = async (what: 'checkpoint' | 'samples', name: string): Promise<Uint8Array> => {
-    const bytes = await read(what, '');
+  const list = async (what: FileRole, path: string): Promise<readonly string[] | undefined> =>
+    ((await ask('list', what, path)) as Extract<Answer, { type: 'names' }>).names ?? undefined;
+  const required = async (what: 'checkpoint' | 'samples', name: string, path = ''): Promise<Uint8Array> => {
+    const bytes = await read(what, path);
     if (bytes === undefined) throw new BadInputError('unreadable-file', `${name} does not exist.`);
     return bytes;
   };
@@ -87,7 +94,16 @@ function checkpointFiles({ job, file, samples }: JobMessage): CheckpointFiles {
     name: file,
     read: () => required('checkpoint', file),
     readSibling: (path) => read('sibling', path),
-    ...(samples === null ? {} : { samples: { name: samples, read: () => required('samples', samples) } }),
+    listSibling: (path) => list('sibling', path),
+    ...(samples === null
+      ? {}
+      : {
+          samples: {
+            name: samples,
+            list: () => list('samples', ''),
+            read: (entry = '') => required('samples', samples, entry),
+          },
+        }),
   };
 }
 

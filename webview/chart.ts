@@ -1,7 +1,7 @@
 import { axisBottom, axisLeft } from 'd3-axis';
 import { scaleLinear, scaleLog, type ScaleLinear, type ScaleLogarithmic } from 'd3-scale';
 import { pointer, select, type Selection } from 'd3-selection';
-import { line } from 'd3-shape';
+import { area, line } from 'd3-shape';
 import { clipped, lastDrawn, lengthRange, valuesAt, type CurveData } from './curveData.js';
 import { number, superscript } from './format.js';
 
@@ -77,6 +77,7 @@ export class Chart {
     };
     this.#svg.attr('viewBox', `0 0 ${width} ${height}`).attr('height', height).selectAll('*').remove();
     drawAxes(this.#svg, this.#scales);
+    this.#drawBand();
     this.#drawLine('bound', this.data.bound);
     this.#drawLine('measured', this.data.measured);
     const epsilonY = this.#scales.y(this.text.epsilon);
@@ -102,6 +103,21 @@ export class Chart {
       .append('path')
       .attr('class', `line ${kind}`)
       .attr('d', path(this.#drawn(values)));
+  }
+
+  /** From the error that half of the sequences stay below to the one that the stated share does. */
+  #drawBand(): void {
+    const { band } = this.data;
+    if (band === null) return;
+    const { x, y } = this.#scales!;
+    const path = area<number>()
+      .x((_, index) => x(this.data.k[index]!))
+      .y0((_, index) => y(clipped(this.data, band.median[index]!)))
+      .y1((value) => y(clipped(this.data, value)));
+    this.#svg
+      .append('path')
+      .attr('class', 'band')
+      .attr('d', path(this.#drawn(band.quantile)));
   }
 
   /** The part of a curve within the drawn lengths. */

@@ -5,6 +5,8 @@ export interface CurveData {
   k: number[];
   bound: number[] | null;
   measured: number[] | null;
+  /** Errors that half of the sequences, and that the stated share of them, stay at or below. */
+  band: { share: number; median: number[]; quantile: number[] } | null;
   /** Ends of the error axis. */
   floor: number;
   top: number;
@@ -34,6 +36,7 @@ export function curveData({ curve, epsilon }: StabilityReport): CurveData {
     k: curve.k,
     bound: curve.bound,
     measured: curve.measured,
+    band: curve.band ?? null,
     floor,
     top,
     clippedBelow: values.some((value) => value < floor * (1 - 1e-9)),

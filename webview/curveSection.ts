@@ -3,9 +3,9 @@ import { proposedLength } from '../src/report/proposedLength.js';
 import { Chart } from './chart.js';
 import { curveData, hasCurve, lengthRange, tableRows, valuesAt, type CurveData } from './curveData.js';
 import { disclosure, h } from './dom.js';
-import { count, number } from './format.js';
+import { count, number, percent } from './format.js';
 import { keepState, viewState } from './host.js';
-import { curveSummary, measuredLabel, measuredOn } from './words.js';
+import { bandText, curveSummary, errorPlace, measuredLabel, measuredOn, worstWindow } from './words.js';
 
 /** The chart, the number field bound to its marker, and the values at the chosen length. */
 export function curveSection(report: StabilityReport, onLength: (k: number) => void): HTMLElement {
@@ -107,6 +107,7 @@ function keyTarget(key: string, k: number, range: { min: number; max: number }):
 
 function readoutText(report: StabilityReport, data: CurveData, length: number): { name: string; value: string; good: string }[] {
   const { k, bound, measured } = valuesAt(data, length);
+  const worst = worstWindow(report, data.k.indexOf(k));
   const at = k === length ? '' : ` at k = ${k}`;
   const against = (value: number) => (value <= report.epsilon ? ' ≤ ε' : ' > ε');
   return [
@@ -114,6 +115,7 @@ function readoutText(report: StabilityReport, data: CurveData, length: number): 
       ? { name: 'certified bound', value: 'none', good: '' }
       : { name: `certified bound${at}`, value: number(bound), good: against(bound) },
     ...(measured === null ? [] : [{ name: `${measuredLabel(report)}${at}`, value: number(measured), good: against(measured) }]),
+    ...(measured === null || worst === undefined ? [] : [{ name: 'worst window', value: worst, good: '' }]),
   ];
 }
 
@@ -142,7 +144,9 @@ function legend(report: StabilityReport): HTMLElement {
 
 function notes(report: StabilityReport, data: CurveData): HTMLElement[] {
   const texts = [
+    `The error is that of ${errorPlace(report)}.`,
     measuredOn(report),
+    bandText(report),
     report.curve.bound === null
       ? 'There is no certified bound: no certificate covers this network over its input range.'
       : undefined,
@@ -160,6 +164,9 @@ function table(report: StabilityReport, data: CurveData, length: number): HTMLEl
       h('th', { scope: 'row', class: 'figure' }, count(data.k[index]!)),
       data.bound !== null && h('td', { class: 'figure' }, number(data.bound[index] ?? null)),
       data.measured !== null && h('td', { class: 'figure' }, number(data.measured[index] ?? null)),
+      data.band !== null && h('td', { class: 'figure' }, number(data.band.quantile[index] ?? null)),
+      data.band !== null && h('td', { class: 'figure' }, number(data.band.median[index] ?? null)),
+      data.band !== null && h('td', {}, worstWindow(report, index) ?? '–'),
     ),
   );
   const head = h(
@@ -168,6 +175,9 @@ function table(report: StabilityReport, data: CurveData, length: number): HTMLEl
     h('th', { scope: 'col', class: 'figure' }, 'k'),
     data.bound !== null && h('th', { scope: 'col', class: 'figure' }, 'Certified bound'),
     data.measured !== null && h('th', { scope: 'col', class: 'figure' }, capitalised(measuredLabel(report))),
+    data.band !== null && h('th', { scope: 'col', class: 'figure' }, `${percent(data.band.share)} of sequences`),
+    data.band !== null && h('th', { scope: 'col', class: 'figure' }, 'Half of them'),
+    data.band !== null && h('th', { scope: 'col' }, 'Worst window'),
   );
   return h('div', { class: 'scroll' }, h('table', { class: 'narrow' }, h('thead', {}, head), h('tbody', {}, ...rows)));
 }

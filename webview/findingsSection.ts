@@ -1,11 +1,25 @@
 import { diagnosticHelp } from '../src/report/help.js';
 import type { Diagnostic, StabilityReport } from '../src/report/report.js';
-import { h } from './dom.js';
+import { button, h } from './dom.js';
+import { post } from './host.js';
 
 const signs: Record<Diagnostic['severity'], string> = { error: '✗', warning: '!', information: 'i', hint: '·' };
 
+/** A button for what can be mended here. */
+function mend({ curve }: StabilityReport, code: string): HTMLElement | undefined {
+  const onSamples = curve.measuredOn?.source === 'samples';
+  if (['no-samples', 'too-few-samples'].includes(code)) {
+    return button('Choose sample sequences', () => post({ type: 'chooseSamples' }), { secondary: true });
+  }
+  if (onSamples && ['default-input-range', 'samples-outside-range'].includes(code)) {
+    return button('Take the range from the samples', () => post({ type: 'useSampleRange' }), { secondary: true });
+  }
+  return undefined;
+}
+
 /** The findings of the Problems panel: a row there cannot lead into a binary file, so they stand here too. */
-export function findingsSection({ diagnostics, summary }: StabilityReport): HTMLElement[] {
+export function findingsSection(report: StabilityReport): HTMLElement[] {
+  const { diagnostics, summary } = report;
   // The verdict's own finding stands at the top of the page.
   const others = diagnostics.filter(({ message }) => message !== summary);
   if (others.length === 0) return [];
@@ -21,6 +35,7 @@ export function findingsSection({ diagnostics, summary }: StabilityReport): HTML
         ' ',
         layer !== undefined && !message.includes(layer) && h('span', { class: 'name quiet' }, `${layer} `),
         h('a', { class: 'name', href: diagnosticHelp(code) }, code),
+        mend(report, code),
       ),
     ),
   );

@@ -6,6 +6,7 @@ import type { StabilityReport } from '../src/report/report.js';
 import { hasCurve } from './curveData.js';
 import { curveSection } from './curveSection.js';
 import { button, h } from './dom.js';
+import { dataSection } from './dataSection.js';
 import { ExportSection, type ExportPhase } from './exportSection.js';
 import { findingsSection } from './findingsSection.js';
 import { bytes } from './format.js';
@@ -86,6 +87,7 @@ function showReport(report: StabilityReport): void {
     factsSection(report),
     curveSection(report, (length) => part.setLength(length)),
     ...(hasCurve(report) ? [part.element] : []),
+    ...dataSection(report),
     layersSection(report.layers),
     ...findingsSection(report),
   );

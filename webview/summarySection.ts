@@ -2,7 +2,7 @@ import type { StabilityReport } from '../src/report/report.js';
 import { h } from './dom.js';
 import { count, lambda, number } from './format.js';
 import { verdictIcon } from './icons.js';
-import { inputRangeText, safeLengthBasis, verdictTitles } from './words.js';
+import { errorPlace, inputRangeText, safeLengthBasis, verdictTitles } from './words.js';
 
 /** The verdict with its reason and what to do next. */
 export function verdictSection(report: StabilityReport): HTMLElement {
@@ -22,14 +22,14 @@ export function factsSection(report: StabilityReport): HTMLElement {
     'dl',
     { class: 'facts' },
     fact('Safe length', safeLength ? `${count(safeLength.k)} steps` : 'none', safeLengthBasis(report)),
-    fact('Allowed error ε', number(report.epsilon), 'Of the recurrent output, max absolute.'),
+    fact('Allowed error ε', number(report.epsilon), `Of ${errorPlace(report)}, max absolute.`),
     fact('Contraction λ', lambda(report.lambda), lambdaText(report)),
     fact('Input range', range.value, `${capitalised(range.source)}.`),
     fact('Recurrent parameters', count(model.parameters), `${model.producer || 'Unknown producer'}, opset ${model.opset}.`),
   );
 }
 
-function fact(name: string, value: string, note: string): HTMLElement {
+export function fact(name: string, value: string, note: string): HTMLElement {
   return h('div', { class: 'fact' }, h('dt', {}, name), h('dd', { class: 'value' }, value), h('dd', { class: 'note' }, note));
 }
 

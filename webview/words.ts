@@ -32,7 +32,7 @@ export function inputRangeText({ inputRange }: StabilityReport): { value: string
   const sources = {
     derived: 'derived from the model’s graph',
     user: 'from the setting rnnStability.inputRange',
-    samples: 'seen in the samples',
+    samples: 'seen in the samples, with a margin; certificates are conditional on it',
     default: 'assumed, because the graph does not bound it; set rnnStability.inputRange',
   };
   return { value: range(inputRange.lower, inputRange.upper), source: sources[inputRange.source] };
@@ -46,6 +46,52 @@ export function measuredOn({ curve }: StabilityReport): string | undefined {
   return source === 'samples'
     ? `Measured on ${from} of your samples.`
     : `Measured on ${from} of synthetic input, which promises nothing for real data.`;
+}
+
+/** Whose error the curve is. */
+export function errorPlace({ at }: StabilityReport): string {
+  return at === 'output' ? 'the model’s own outputs' : 'the recurrent output';
+}
+
+/** What the shaded band shows; undefined without one. */
+export function bandText({ curve }: StabilityReport): string | undefined {
+  if (!curve.band || curve.measured === null) return undefined;
+  return `The shaded band reaches from the error that half of the sequences stay within to the one that ${percent(curve.band.share)} of them do; the dashed line is the worst of all.`;
+}
+
+/** Sequence and step, counted from 0, of the window behind a measured value. */
+export function worstWindow({ curve }: StabilityReport, index: number): string | undefined {
+  const sequence = curve.worstAt?.sequence[index];
+  return sequence === undefined ? undefined : `sequence ${count(sequence)}, step ${count(curve.worstAt!.position[index]!)}`;
+}
+
+/** The facts along the data: name, value and note. */
+export function dataFacts({ data }: StabilityReport): [string, string, string][] {
+  if (!data) return [];
+  const on = data.source === 'samples' ? 'On your samples' : 'On synthetic input, which promises nothing for real data';
+  const exponent = data.lyapunovExponent;
+  return [
+    [
+      'Lyapunov exponent',
+      exponent === null ? 'none' : `${number(exponent)} ± ${number(data.lyapunovError)}`,
+      `${on}: the mean log growth of a small difference in a step, with its standard error.`,
+    ],
+    ['λ along the data', number(data.lambda), 'What a difference is multiplied by in a step, on average. Measured, no bound.'],
+    [
+      'Effective memory',
+      data.effectiveMemory === null ? 'none' : plural(Number(data.effectiveMemory.toPrecision(3)), 'step'),
+      data.effectiveMemory === null ? 'Differences do not shrink.' : '1 / (1 − λ) along the data.',
+    ],
+    ...(data.worstFound
+      ? [
+          [
+            `Worst found at k = ${count(data.worstFound.k)}`,
+            number(data.worstFound.error),
+            `By search within the input range; the data’s worst is ${number(data.worstFound.dataError)}. A worse window may exist.`,
+          ] as [string, string, string],
+        ]
+      : []),
+  ];
 }
 
 /** How much a truncation to this length is worth. */
@@ -71,7 +117,7 @@ export function curveSummary(report: StabilityReport): string {
     ? ` ${safeLength.basis === 'certified' ? 'Certified' : 'Measured'} safe length: ${count(safeLength.k)}.`
     : '';
   return (
-    `Error of the recurrent output after truncation to k steps, for k from 0 to ${last}, on a logarithmic axis. Allowed error ${number(epsilon)}.` +
+    `Error of ${errorPlace(report)} after truncation to k steps, for k from 0 to ${last}, on a logarithmic axis. Allowed error ${number(epsilon)}.` +
     end('certified bound', curve.bound) +
     end(`error (${measuredLabel(report)})`, curve.measured) +
     safe

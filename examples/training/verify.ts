@@ -3,8 +3,9 @@ import { openCheckpoint } from '../../src/checkpoint/open.js';
 import { check } from '../../src/jobs/check.js';
 import { defaultCheckOptions, type CheckpointFiles } from '../../src/jobs/jobs.js';
 import { createRuntime } from '../../src/runtime/onnxRuntime.js';
-import { readModelInputs, sampleBatch } from '../../src/samples/modelInputs.js';
-import { readSamples } from '../../src/samples/npy.js';
+import { readSamples } from '../../src/samples/formats.js';
+import { readModelInputs } from '../../src/samples/modelInputs.js';
+import { sampleBatches } from '../../src/samples/sampleBatches.js';
 import type { Example } from './example.js';
 
 const runtime = createRuntime(() => readFile('node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm'));
@@ -28,7 +29,8 @@ function filesOf({ name, onnx, samples }: Example): CheckpointFiles {
 export async function compareRuntimes(example: Example): Promise<number> {
   const { onnx } = await openCheckpoint(filesOf(example), { set: {}, states: {} }, runtime);
   const axes = readModelInputs(onnx);
-  const batch = sampleBatch(axes, readSamples(example.samples, example.name), example.name);
+  const arrays = readSamples([{ name: example.name, bytes: example.samples }]);
+  const batch = sampleBatches(axes, arrays, example.name)[0]!;
   const session = await runtime.load(example.onnx);
   const answers = (await session.run(batch.feeds)).get(example.output)!.data;
   await session.release();

@@ -1,4 +1,4 @@
-import { readFile, realpath } from 'node:fs/promises';
+import { readdir, readFile, realpath } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { BadInputError } from '../errors.js';
 import type { CheckpointFiles } from '../jobs/jobs.js';
@@ -12,25 +12,52 @@ export function nodeFiles(path: string, samples?: string): CheckpointFiles {
       throw unreadable(error);
     }
   };
+  /** undefined: there is no such file or folder. */
+  const locate = async (name: string): Promise<string | undefined> => {
+    const folder = await realpath(dirname(path));
+    let target: string;
+    try {
+      target = await realpath(join(folder, name));
+    } catch {
+      return undefined;
+    }
+    const inside = relative(folder, target);
+    if (isAbsolute(inside) || inside === '..' || inside.startsWith(`..${sep}`)) {
+      throw new BadInputError('external-data-outside', `"${name}" leads outside the checkpoint's folder`);
+    }
+    return target;
+  };
   return {
     name: path,
     read: () => read(path),
     async readSibling(name) {
-      const folder = await realpath(dirname(path));
-      let target: string;
-      try {
-        target = await realpath(join(folder, name));
-      } catch {
-        return undefined;
-      }
-      const inside = relative(folder, target);
-      if (isAbsolute(inside) || inside === '..' || inside.startsWith(`..${sep}`)) {
-        throw new BadInputError('external-data-outside', `"${name}" leads outside the checkpoint's folder`);
-      }
-      return read(target);
+      const target = await locate(name);
+      return target === undefined ? undefined : read(target);
     },
-    ...(samples === undefined ? {} : { samples: { name: samples, read: () => read(samples) } }),
+    async listSibling(name) {
+      const target = await locate(name);
+      return target === undefined ? undefined : listFolder(target);
+    },
+    ...(samples === undefined
+      ? {}
+      : {
+          samples: {
+            name: samples,
+            list: () => listFolder(samples),
+            read: (entry) => read(entry === undefined ? samples : join(samples, entry)),
+          },
+        }),
   };
+}
+
+/** Names of the files in a folder; undefined for what is no folder. */
+async function listFolder(path: string): Promise<string[] | undefined> {
+  try {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries.filter((entry) => !entry.isDirectory()).map((entry) => entry.name);
+  } catch {
+    return undefined;
+  }
 }
 
 function unreadable(error: unknown): BadInputError {

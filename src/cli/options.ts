@@ -3,7 +3,8 @@ import type { CheckOptions } from '../jobs/jobs.js';
 /** Options of both commands as commander parses them. */
 export interface CommonArguments {
   epsilon: number;
-  inputRange?: { lower: number; upper: number };
+  at: CheckOptions['at'];
+  inputRange?: Exclude<CheckOptions['inputRange'], undefined>;
   samples?: string;
   confidence: number;
   quantile: number;
@@ -13,9 +14,10 @@ export interface CommonArguments {
 }
 
 export function checkOptions(args: CommonArguments): CheckOptions {
-  const { epsilon, confidence, quantile, maxLength, inputRange, set, state } = args;
+  const { epsilon, at, confidence, quantile, maxLength, inputRange, set, state } = args;
   return {
     epsilon,
+    at,
     confidence,
     quantile,
     maxLength,

@@ -5,7 +5,7 @@ import type { CellBounds } from '../stability/cellBounds.js';
 import type { CellCertificate, Contraction } from '../stability/certificates/certificate.js';
 import { comparisonName, stackLambda } from '../stability/certificates/comparison.js';
 import { certificatesOf } from '../stability/certificates/family.js';
-import { errorCurve, lengthOf, type ErrorCurve } from '../stability/errorCurve.js';
+import { errorCurve, lengthOf, type Contractions, type ErrorCurve } from '../stability/errorCurve.js';
 import { jacobianLowerBound } from '../stability/lowerBound.js';
 import { boundLayer, outputBox, type InputRange, type LayerBounds } from '../stability/networkBounds.js';
 import type { Progress } from './jobs.js';
@@ -17,6 +17,8 @@ export interface Analysis {
   /** Certified contraction constant of one step of the whole stack; Infinity when there is none. */
   readonly lambda: number;
   readonly lambdaLowerBound: number | null;
+  /** What was proven of every direction of every layer, for the curve. */
+  readonly contractions: Contractions;
   readonly curve: ErrorCurve;
 }
 
@@ -146,6 +148,7 @@ export async function analyse(
       reports.map((r) => r.lambda ?? Infinity),
     ),
     lambdaLowerBound: largestOrNull(reports.map((r) => r.lambdaLowerBound)),
+    contractions,
     curve,
   };
 }

@@ -1,32 +1,20 @@
-import { BadInputError } from '../errors.js';
 import { openCheckpoint, type OpenedCheckpoint } from '../checkpoint/open.js';
 import { parameterCount, type RecurrentNetwork } from '../network/network.js';
 import { walkSignal } from '../network/signal.js';
-import { measureCurve } from '../measurement/measuredCurve.js';
-import { sourceSequences } from '../measurement/sequences.js';
-import { statisticalLength } from '../measurement/statisticalLength.js';
 import type { Diagnostic, LayerReport, StabilityReport } from '../report/report.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
-import {
-  readModelInputs,
-  sampleBatch,
-  syntheticBatch,
-  wholeChunks,
-  type InputAxes,
-  type InputBatch,
-} from '../samples/modelInputs.js';
-import { readSamples } from '../samples/npy.js';
+import { readModelInputs, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
 import type { Box } from '../stability/interval.js';
-import { smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
-import { defaultInputRange, freeSources } from '../stability/networkBounds.js';
-import { analyse, drive } from './analyse.js';
+import { errorCurve, smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
+import { anyInput, freeSources, outputDeviation, sourceBox, type InputRange } from '../stability/networkBounds.js';
+import { analyse, drive, type Analysis } from './analyse.js';
+import { readData, sampleRangeDiagnostic, type Data } from './data.js';
 import type { CheckOptions, CheckpointFiles, Progress } from './jobs.js';
-import { mergeCurves, sampleDiagnostics } from './measured.js';
+import { measure } from './measure.js';
+import { findSamples } from './samples.js';
+import { mergeCurves, sampleDiagnostics } from './curveReport.js';
 import { checkStream, type CheckedStream } from './stream.js';
 import { decideVerdict, summarise, verdictDiagnostic, type Findings } from './verdict.js';
-
-/** How many synthetic sequences stand in where there are no samples, and how much longer they are than the longest window. */
-const synthetic = { sequences: 24, extraSteps: 32, seed: 20180525 };
 
 /** A checked checkpoint, with what an export needs from the check. */
 export interface Checked {
@@ -35,25 +23,23 @@ export interface Checked {
   readonly axes: InputAxes;
   readonly batch: InputBatch;
   readonly source: 'samples' | 'synthetic';
-}
-
-/** Samples that the user named, or those beside the checkpoint. */
-async function findSamples(files: CheckpointFiles): Promise<{ name: string; bytes: Uint8Array } | null> {
-  if (files.samples) return { name: files.samples.name, bytes: await files.samples.read() };
-  const beside = `${files.name
-    .split(/[\\/]/)
-    .pop()!
-    .replace(/\.[^.]*$/, '')}.samples.npz`;
-  const bytes = await files.readSibling(beside);
-  return bytes ? { name: beside, bytes } : null;
+  /** The range that certificates are for. */
+  readonly range: InputRange;
 }
 
 /** The stated range, and what of it the report says. */
-function statedRange(network: RecurrentNetwork, options: CheckOptions, input: Box): StabilityReport['inputRange'] {
+function statedRange(
+  network: RecurrentNetwork,
+  options: CheckOptions,
+  range: InputRange,
+  input: Box,
+): StabilityReport['inputRange'] {
   const free = freeSources(network);
-  if (free.length === 0) return { lower: [...input.lower], upper: [...input.upper], source: 'derived' };
-  const range = options.inputRange ?? defaultInputRange;
-  return { ...range, source: options.inputRange ? 'user' : 'default' };
+  if (free.length === 0 || range === anyInput) return { lower: [...input.lower], upper: [...input.upper], source: 'derived' };
+  const source = options.inputRange === undefined ? 'default' : options.inputRange === 'samples' ? 'samples' : 'user';
+  if (!range.sources && typeof range.lower === 'number') return { lower: range.lower, upper: range.upper as number, source };
+  const boxes = free.map(({ name, size }) => sourceBox(range, name, size));
+  return { lower: boxes.flatMap((b) => [...b.lower]), upper: boxes.flatMap((b) => [...b.upper]), source };
 }
 
 function inputDiagnostics(network: RecurrentNetwork, range: StabilityReport['inputRange']): Diagnostic[] {
@@ -70,9 +56,8 @@ function inputDiagnostics(network: RecurrentNetwork, range: StabilityReport['inp
   for (const layer of network.layers) {
     walkSignal(layer.input, (s) => {
       if (s.kind !== 'source' || s.operator === null || seen.has(s.name)) return;
+      if (!s.recurrent && (s.range !== null || s.within)) return;
       seen.add(s.name);
-      // Its values are known all the same, and there is no error to follow.
-      if (s.range !== null && !s.recurrent) return;
       diagnostics.push({
         code: 'operator-not-understood',
         severity: s.recurrent ? 'warning' : 'information',
@@ -94,13 +79,6 @@ function inputDiagnostics(network: RecurrentNetwork, range: StabilityReport['inp
   return diagnostics;
 }
 
-/** Synthetic sequences longer than the windows that they are cut into. */
-export function standIn(axes: InputAxes, options: CheckOptions, longest: number): InputBatch {
-  const range = options.inputRange ?? defaultInputRange;
-  const steps = axes.time ?? longest + synthetic.extraSteps;
-  return syntheticBatch(axes, range, wholeChunks(axes, synthetic.sequences), steps, synthetic.seed);
-}
-
 /** The whole check, with what the export needs afterwards. */
 export async function runCheck(
   files: CheckpointFiles,
@@ -116,57 +94,44 @@ export async function runCheck(
   }
   const { network } = checkpoint.onnx;
   const axes = readModelInputs(checkpoint.onnx);
-  const range = options.inputRange ?? defaultInputRange;
 
+  await progress('Reading the samples', 0.02);
+  const data = await readData(checkpoint.onnx, axes, files, options, runtime);
   // A model of a fixed length has no longer context than that, and with all of it nothing is truncated.
   const fixedLength = axes.time;
   const maxLength = Math.min(options.maxLength, fixedLength ?? Infinity);
-  const analysis = await analyse(network, range, { epsilon: options.epsilon, maxLength }, (step, f) =>
+  const analysis = await analyse(network, data.range, { epsilon: options.epsilon, maxLength }, (step, f) =>
     progress(step, 0.05 + 0.55 * f),
   );
-  const curve = maxLength === fixedLength ? exactAtTheEnd(analysis.curve) : analysis.curve;
+  const place = options.at === 'output' ? await outputCurve(network, data, analysis, maxLength) : analysis.curve;
+  const curve = maxLength === fixedLength ? exactAtTheEnd(place) : place;
 
-  await progress('Reading the samples', 0.6);
-  const samples = await findSamples(files);
-  const batch = samples
-    ? sampleBatch(axes, readSamples(samples.bytes, samples.name), samples.name)
-    : standIn(axes, options, options.maxLength);
-  const source = samples ? ('samples' as const) : ('synthetic' as const);
-  await progress('Measuring the truncation error', 0.65);
-  // Certificates need no runtime, so a model that it refuses still gets them.
-  const refusals: Diagnostic[] = [];
-  const sequences = await sourceSequences(checkpoint.onnx, axes, batch, runtime).catch((error: unknown) => {
-    if (!(error instanceof BadInputError) || error.code !== 'runtime-refused') throw error;
-    refusals.push({ code: error.code, severity: 'warning', message: `Nothing could be measured: ${error.message}` });
-    return null;
-  });
-  const measured =
-    sequences && batch.steps > 1
-      ? await drive(measureCurve(network, sequences, maxLength), (f) =>
-          progress('Measuring the truncation error', 0.65 + 0.35 * f),
-        )
-      : null;
-  const diverges = measured !== null && !measured.worst.every(Number.isFinite);
-  const measuredCurve = diverges ? null : measured;
-  const statistical =
-    samples && measuredCurve ? statisticalLength(measuredCurve, options.epsilon, options.quantile, options.confidence) : null;
+  const certifiedLength = curve.bound && smallestLength(curve.k, curve.bound, options.epsilon);
+
+  await progress('Measuring the truncation error', 0.6);
+  const measured = await measure(checkpoint.onnx, axes, data, maxLength, certifiedLength, options, runtime, (f) =>
+    progress('Measuring the truncation error', 0.6 + 0.4 * f),
+  );
+  const { statistical, diverges } = measured;
+  const { source } = data;
+  const batch = data.batches.reduce((a, b) => (b.steps > a.steps ? b : a));
 
   const findings: Findings = {
     lambda: analysis.lambda,
     certifiedHolds: analysis.lambda < 1 || paperHolds(analysis.layers),
-    certifiedLength: curve.bound && smallestLength(curve.k, curve.bound, options.epsilon),
+    certifiedLength,
     epsilon: options.epsilon,
     maxLength,
     statistical,
     quantile: options.quantile,
     confidence: options.confidence,
-    measured: measuredCurve && { ...measuredCurve, source },
+    measured: measured.curve && { ...measured.curve, source },
     fixedLength,
     diverges,
   };
   const { verdict, safeLength } = decideVerdict(findings);
   const summary = summarise(findings, verdict, safeLength);
-  const inputRange = statedRange(network, options, analysis.bounds[0]!.input);
+  const inputRange = statedRange(network, options, data.range, analysis.bounds[0]!.input);
   const { model, opset } = checkpoint.onnx;
   const placed = (layer: string | undefined) => {
     const place = layer === undefined ? undefined : checkpoint.origins.get(layer)?.place;
@@ -189,19 +154,55 @@ export async function runCheck(
     safeLength,
     lambda: Number.isFinite(analysis.lambda) ? analysis.lambda : null,
     lambdaLowerBound: analysis.lambdaLowerBound,
-    curve: mergeCurves(curve, measuredCurve, source),
+    ...(options.at === 'output' ? { at: options.at } : {}),
+    curve: {
+      ...mergeCurves(curve, measured.curve, source, options.quantile),
+      ...(options.at === 'output'
+        ? { recurrent: mergeCurves(analysis.curve, measured.recurrent, source, options.quantile) }
+        : {}),
+    },
     layers: analysis.layers.map((layer) => ({ ...layer, ...placed(layer.name) })),
+    ...(measured.along ? { data: measured.along } : {}),
     diagnostics: [
       verdictDiagnostic(verdict, summary),
       ...inputDiagnostics(network, inputRange),
-      ...refusals,
-      ...sampleDiagnostics(statistical, options, samples?.name ?? null, measuredCurve),
-      ...outOfRange(network, sequences, range, samples?.name ?? null),
+      ...(inputRange.source === 'samples' ? [sampleRangeDiagnostic(data.name!)] : []),
+      ...outputDiagnostics(options, data),
+      ...data.diagnostics,
+      ...measured.diagnostics,
+      ...sampleDiagnostics(statistical, options, data.name, measured.curve),
       // The verdict speaks of all layers and stands at the first.
     ].map((d, i) => ({ ...d, ...placed(i === 0 ? network.layers[0]!.name : d.layer) })),
   };
   await progress('Done', 1);
-  return { report, checkpoint, axes, batch, source };
+  return { report, checkpoint, axes, batch, source, range: data.range };
+}
+
+/** The certified curve at the model's own outputs; without a bound where the layers' outputs cannot be followed to one of them. */
+async function outputCurve(network: RecurrentNetwork, data: Data, analysis: Analysis, maxLength: number): Promise<ErrorCurve> {
+  const { outputs, range } = data;
+  if (outputs.length === 0 || outputs.some((o) => o.blockedBy !== null)) return { ...analysis.curve, bound: null };
+  const deviation = outputDeviation(
+    outputs.map((o) => o.signal),
+    analysis.bounds,
+    range,
+  );
+  return drive(errorCurve(network, analysis.bounds, analysis.contractions, maxLength, deviation), () => Promise.resolve());
+}
+
+function outputDiagnostics({ at }: CheckOptions, { outputs }: Data): Diagnostic[] {
+  if (at !== 'output') return [];
+  return outputs.flatMap(({ name, blockedBy }): Diagnostic[] =>
+    blockedBy === null
+      ? []
+      : [
+          {
+            code: 'output-not-bounded',
+            severity: 'warning',
+            message: `Output ${name} depends on the recurrent layers through ${blockedBy}, whose effect on an error is not known: there is no certified bound at the model's outputs.`,
+          },
+        ],
+  );
 }
 
 function exactAtTheEnd(curve: ErrorCurve): ErrorCurve {
@@ -211,36 +212,6 @@ function exactAtTheEnd(curve: ErrorCurve): ErrorCurve {
 /** A stack is stable by the paper's conditions when every layer meets them. */
 function paperHolds(layers: readonly LayerReport[]): boolean {
   return layers.length === 1 && layers[0]!.certificates.some((c) => c.name === 'miller-hardt' && c.holds);
-}
-
-/** Samples that leave the stated range make the certificate silent about them. */
-function outOfRange(
-  network: RecurrentNetwork,
-  sequences: readonly ReadonlyMap<string, readonly Float64Array[]>[] | null,
-  range: { lower: number; upper: number },
-  samples: string | null,
-): Diagnostic[] {
-  if (!samples || !sequences) return [];
-  let low = Infinity;
-  let high = -Infinity;
-  for (const source of freeSources(network)) {
-    for (const sequence of sequences) {
-      for (const x of sequence.get(source.name) ?? []) {
-        for (const v of x) {
-          low = Math.min(low, v);
-          high = Math.max(high, v);
-        }
-      }
-    }
-  }
-  if (low >= range.lower && high <= range.upper) return [];
-  return [
-    {
-      code: 'samples-outside-range',
-      severity: 'warning',
-      message: `The samples in ${samples} reach from ${low} to ${high}, outside the stated input range [${range.lower}, ${range.upper}]: certificates say nothing about such inputs. State a wider range.`,
-    },
-  ];
 }
 
 export async function check(

@@ -1,14 +1,17 @@
 import { writeModel } from '../checkpoint/onnx/model.js';
 import { BadInputError } from '../errors.js';
 import { formatNumber } from '../report/format.js';
+import type { StabilityReport } from '../report/report.js';
 import type { Verification } from '../report/verification.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
 import type { ReferenceRuntime } from '../runtime/reference.js';
 import type { InputBatch } from '../samples/modelInputs.js';
+import { anyInput } from '../stability/networkBounds.js';
 import { compareWithOriginal, type Comparison } from '../truncation/verify.js';
 import { placementOf, PositionUses } from '../truncation/placement.js';
 import { describeInMetadata, truncateToWindow } from '../truncation/window.js';
-import { runCheck, standIn, type Checked } from './check.js';
+import { runCheck, type Checked } from './check.js';
+import { standIn } from './data.js';
 import { basisInWords, basisOf, boundAt, suggestedLength, type Choice } from './exportLength.js';
 import { exportStream } from './streamExport.js';
 import { verifyConversion } from './verifyConversion.js';
@@ -38,12 +41,14 @@ function summarise(
   bound: number | null,
   passed: boolean,
   source: string,
+  at: StabilityReport['at'],
 ): string {
   const parts: string[] = [];
   if (c.recurrent !== null) {
-    const against = bound === null ? 'no certified bound' : `certified bound ${formatNumber(bound)}`;
+    const against = ` (${bound === null ? 'no certified bound' : `certified bound ${formatNumber(bound)}`})`;
+    const [recurrent, output] = at === 'output' ? ['', against] : [against, ''];
     parts.push(
-      `recurrent output differs by at most ${formatNumber(c.recurrent)} (${against}), model output by ${formatNumber(c.output ?? 0)}`,
+      `recurrent output differs by at most ${formatNumber(c.recurrent)}${recurrent}, model output by ${formatNumber(c.output ?? 0)}${output}`,
     );
   }
   if (c.exact !== null) parts.push(`on sequences no longer than the window by ${formatNumber(c.exact)}, which is rounding`);
@@ -80,13 +85,14 @@ export async function exportTruncated(
   const model = writeModel(described);
 
   await progress('Comparing with the original in ONNX Runtime', 0.75);
-  const batch = verificationBatch(checked, window.length, options);
+  const batch = verificationBatch(checked, window.length);
   const comparison = await compareWithOriginal(checked.checkpoint.onnx, axes, window, batch.batch, runtime);
   const bound = basis === 'full' ? 0 : boundAt(report, window.k);
   const { rounding } = comparison;
+  const error = report.at === 'output' ? comparison.output : comparison.recurrent;
   const passed =
     (comparison.exact === null || comparison.exact <= rounding) &&
-    (bound === null || comparison.recurrent === null || comparison.recurrent <= bound + rounding) &&
+    (bound === null || error === null || error <= bound + rounding) &&
     comparison.windows > 0;
   const verification: Verification = {
     length: window.k,
@@ -100,7 +106,15 @@ export async function exportTruncated(
     bytes: model.length,
     nodes: window.model.graph.node.length,
     passed,
-    summary: summarise(window.k, basis, comparison, bound, passed, batch.source === 'samples' ? 'sample' : 'synthetic'),
+    summary: summarise(
+      window.k,
+      basis,
+      comparison,
+      bound,
+      passed,
+      batch.source === 'samples' ? 'sample' : 'synthetic',
+      report.at,
+    ),
   };
   if (!passed) {
     throw new BadInputError(
@@ -110,7 +124,13 @@ export async function exportTruncated(
   }
   if (checked.checkpoint.format === 'tfjs') {
     await progress('Comparing the conversion with TF.js', 0.95);
-    const conversion = await verifyConversion(checked.checkpoint, files, options, runtime, reference);
+    const conversion = await verifyConversion(
+      checked.checkpoint,
+      files,
+      checked.range === anyInput ? {} : { inputRange: checked.range },
+      runtime,
+      reference,
+    );
     verification.summary = `${verification.summary} ${conversion.summary}`;
   }
   await progress('Done', 1);
@@ -118,12 +138,8 @@ export async function exportTruncated(
 }
 
 /** The check's sequences where they are longer than the window, else synthetic ones that are. */
-function verificationBatch(
-  checked: Checked,
-  length: number,
-  options: ExportOptions,
-): { batch: InputBatch; source: 'samples' | 'synthetic' } {
-  const { axes, batch, source } = checked;
+function verificationBatch(checked: Checked, length: number): { batch: InputBatch; source: 'samples' | 'synthetic' } {
+  const { axes, batch, source, range } = checked;
   if (axes.time !== null || batch.steps > length) return { batch, source };
-  return { batch: standIn(axes, options, length), source: 'synthetic' };
+  return { batch: standIn(axes, range, length), source: 'synthetic' };
 }

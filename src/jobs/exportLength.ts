@@ -2,7 +2,7 @@ import { BadInputError } from '../errors.js';
 import { formatNumber } from '../report/format.js';
 import type { StabilityReport } from '../report/report.js';
 import type { Verification } from '../report/verification.js';
-import { settledLength } from '../stability/errorCurve.js';
+import { smallestLength } from '../stability/errorCurve.js';
 
 /** How long an exported model's context is, and on what grounds. */
 
@@ -25,7 +25,7 @@ export function basisOf(report: StabilityReport, k: number): Choice['basis'] {
  */
 export function suggestedLength(report: StabilityReport): Choice {
   const { k: lengths, measured, measuredOn } = report.curve;
-  const suggested = measured && measuredOn?.source === 'synthetic' ? settledLength(lengths, measured, report.epsilon) : null;
+  const suggested = measured && measuredOn?.source === 'synthetic' ? smallestLength(lengths, measured, report.epsilon) : null;
   if (suggested !== null) return { k: Math.max(1, suggested), basis: 'synthetic' };
   throw new BadInputError(
     'no-safe-length',

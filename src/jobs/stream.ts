@@ -8,9 +8,9 @@ import type { Diagnostic, StabilityReport, StreamingReport } from '../report/rep
 import { stateInWords } from '../report/words.js';
 import { proposedLength } from '../report/proposedLength.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
-import { readSamples } from '../samples/npy.js';
-import { settledLength, smallestLength } from '../stability/errorCurve.js';
-import { defaultInputRange } from '../stability/networkBounds.js';
+import { smallestLength } from '../stability/errorCurve.js';
+import { rangeOfSamples } from '../stability/sampleRange.js';
+import { defaultInputRange, rangeHull, type InputRange } from '../stability/networkBounds.js';
 import { BadInputError } from '../errors.js';
 import { streamedNetwork, uncoveredState } from '../streaming/coverage.js';
 import { measureSensitivity } from '../streaming/sensitivity.js';
@@ -22,7 +22,9 @@ import { withoutState } from '../truncation/streaming.js';
 import { compareStreams } from '../truncation/verifyStream.js';
 import { analyse } from './analyse.js';
 import type { CheckOptions, Progress } from './jobs.js';
-import { mergeCurves, sampleDiagnostics } from './measured.js';
+import { noSamplesForRange, sampleRangeDiagnostic } from './data.js';
+import { mergeCurves, sampleDiagnostics } from './curveReport.js';
+import type { FoundSamples } from './samples.js';
 import { decideVerdict, summarise, verdictDiagnostic, type Findings } from './verdict.js';
 
 /** Streams that stand in where there are no samples: fewer than sequences elsewhere, because every frame is a run of the model. */
@@ -41,10 +43,11 @@ export interface CheckedStream {
   readonly checkpoint: StreamCheckpoint;
   readonly streams: readonly Stream[];
   readonly source: 'samples' | 'synthetic';
+  /** The range that certificates are for. */
+  readonly range: InputRange;
 }
 
-export function standInStreams(streaming: StreamingModel, options: CheckOptions, longest: number): Stream[] {
-  const range = options.inputRange ?? defaultInputRange;
+export function standInStreams(streaming: StreamingModel, range: InputRange, longest: number): Stream[] {
   return syntheticStreams(streaming, range, synthetic.sequences, longest + synthetic.extraFrames, synthetic.seed);
 }
 
@@ -52,26 +55,25 @@ export function standInStreams(streaming: StreamingModel, options: CheckOptions,
 export async function checkStream(
   file: string,
   checkpoint: StreamCheckpoint,
-  samples: { name: string; bytes: Uint8Array } | null,
+  samples: FoundSamples | null,
   options: CheckOptions,
   runtime: InferenceRuntime,
   progress: Progress,
 ): Promise<CheckedStream> {
   const { streaming, onnx } = checkpoint;
-  const range = options.inputRange ?? defaultInputRange;
+  const given = samples && sampleStreams(streaming, samples.arrays, samples.name);
+  const range = statedRange(streaming, options, given);
   const network = streamedNetwork(onnx);
   const notCertified = await uncoveredState(streaming, onnx, runtime);
   const analysis =
     network.layers.length > 0 ? await analyse(network, range, options, (step, f) => progress(step, 0.05 + 0.25 * f)) : null;
   const proven = notCertified === null ? analysis : null;
 
-  const streams = samples
-    ? sampleStreams(streaming, readSamples(samples.bytes, samples.name), samples.name)
-    : standInStreams(streaming, options, options.maxLength);
+  const streams = given ?? standInStreams(streaming, range, options.maxLength);
   const source = samples ? ('samples' as const) : ('synthetic' as const);
   const measuring = (f: number) => progress('Measuring the truncation error', 0.3 + 0.4 * f);
   // Where a bound of h is proven the measured curve is of h too, for the two to be compared; else of what the user gets.
-  const ofRecurrent = (proven?.curve.bound ?? null) !== null;
+  const ofRecurrent = options.at === 'recurrent' && (proven?.curve.bound ?? null) !== null;
   const measured = await measure(checkpoint, ofRecurrent, streams, options, runtime, measuring);
   const diverges = !measured.error.worst.every(Number.isFinite);
   const curve = diverges ? null : measured.error;
@@ -82,7 +84,7 @@ export async function checkStream(
     : await sensitivityOf(streaming, streams, runtime, () => progress('Measuring how errors grow', 0.75));
 
   const lambda = proven?.lambda ?? Infinity;
-  const bounds = proven?.curve ?? { k: measured.error.k, bound: null };
+  const bounds = (ofRecurrent ? proven?.curve : null) ?? { k: measured.error.k, bound: null };
   const findings: Findings = {
     lambda,
     certifiedHolds: lambda < 1,
@@ -98,7 +100,7 @@ export async function checkStream(
   };
   const { verdict, safeLength } = decideVerdict(findings);
   const summary = summarise(findings, verdict, safeLength);
-  const merged = mergeCurves(bounds, curve, source);
+  const merged = mergeCurves(bounds, curve, source, options.quantile);
   const partial: StabilityReport = {
     schemaVersion: 1,
     file,
@@ -112,7 +114,10 @@ export async function checkStream(
     verdict,
     summary,
     epsilon: options.epsilon,
-    inputRange: { ...range, source: options.inputRange ? 'user' : 'default' },
+    inputRange: {
+      ...rangeHull(range),
+      source: options.inputRange === 'samples' ? 'samples' : options.inputRange ? 'user' : 'default',
+    },
     safeLength,
     lambda: Number.isFinite(lambda) ? lambda : null,
     lambdaLowerBound: proven?.lambdaLowerBound ?? null,
@@ -123,6 +128,7 @@ export async function checkStream(
       streamingDiagnostic(streaming, notCertified),
       ...streaming.assumptions.map((a) => ({ ...a, severity: 'information' as const })),
       ...(options.inputRange ? [] : [assumedRange]),
+      ...(options.inputRange === 'samples' ? [sampleRangeDiagnostic(samples!.name)] : []),
       ...sampleDiagnostics(statistical, options, samples?.name ?? null, curve),
     ],
   };
@@ -137,7 +143,14 @@ export async function checkStream(
     cost: await costOf(checkpoint, partial, streams, runtime),
   };
   await progress('Done', 1);
-  return { report: { ...partial, streaming: streamingReport }, checkpoint, streams, source };
+  return { report: { ...partial, streaming: streamingReport }, checkpoint, streams, source, range };
+}
+
+/** @throws BadInputError when the range is to come from samples and there are none */
+function statedRange({ frames }: StreamingModel, { inputRange }: CheckOptions, samples: readonly Stream[] | null): InputRange {
+  if (inputRange !== 'samples') return inputRange ?? defaultInputRange;
+  if (!samples) throw noSamplesForRange();
+  return rangeOfSamples(frames.map(({ name }) => [name, samples.flatMap((s) => s.map((frame) => frame.get(name)!))]));
 }
 
 const assumedRange: Diagnostic = {
@@ -211,7 +224,7 @@ async function costOf(
   runtime: InferenceRuntime,
 ): Promise<StreamingReport['cost']> {
   const { length: k, basis } = proposedLength(report);
-  const settled = report.curve.measured && settledLength(report.curve.k, report.curve.measured, report.epsilon);
+  const settled = report.curve.measured && smallestLength(report.curve.k, report.curve.measured, report.epsilon);
   if (basis === 'longest' || (report.safeLength === null && settled === null)) return null;
   const long = streams.filter((s) => s.length >= k).slice(0, 2);
   if (long.length === 0) return null;

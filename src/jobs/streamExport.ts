@@ -40,7 +40,7 @@ export async function exportStream(
 
   await progress('Comparing with the original in ONNX Runtime', 0.75);
   const long = checked.streams.some((s) => s.length > k);
-  const streams = long ? checked.streams : standInStreams(streaming, options, k);
+  const streams = long ? checked.streams : standInStreams(streaming, checked.range, k);
   const source = long ? checked.source : 'synthetic';
   const comparison = await compareStreams(streaming, stateless, streams, runtime, () =>
     progress('Comparing with the original in ONNX Runtime', 0.85),

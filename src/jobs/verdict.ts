@@ -1,6 +1,6 @@
 import type { Diagnostic, StabilityReport, Verdict } from '../report/report.js';
 import { formatNumber } from '../report/format.js';
-import { settledLength } from '../stability/errorCurve.js';
+import { smallestLength } from '../stability/errorCurve.js';
 
 /** Verdict, safe length and the sentences that explain them, from what was proven and measured. */
 export interface Findings {
@@ -84,7 +84,7 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
         return `No contraction constant below 1 was certified, but the error bound still falls: the last ${safeLength.k} steps determine the output within ${eps} for every input of the stated range.`;
       }
       // What the synthetic curve suggests: a measurement on made-up input, never called safe.
-      const suggested = f.measured && settledLength(f.measured.k, f.measured.worst, f.epsilon);
+      const suggested = f.measured && smallestLength(f.measured.k, f.measured.worst, f.epsilon);
       const measured =
         f.measured?.source === 'synthetic'
           ? suggested === null

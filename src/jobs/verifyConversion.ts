@@ -11,7 +11,7 @@ import type { InferenceRuntime } from '../runtime/inference.js';
 import type { ReferenceModel, ReferenceRuntime } from '../runtime/reference.js';
 import { readModelInputs, syntheticBatch } from '../samples/modelInputs.js';
 import { seededRandom } from '../samples/random.js';
-import { defaultInputRange } from '../stability/networkBounds.js';
+import { defaultInputRange, rangeHull, type InputRange } from '../stability/networkBounds.js';
 import type { CheckpointFiles } from './jobs.js';
 
 /** What comparing a converted model with its original showed. */
@@ -28,7 +28,7 @@ export interface ConversionVerification {
 
 export interface ConvertOptions {
   /** Range of the float inputs that the models are compared on; absent: [-1, 1]. */
-  inputRange?: { lower: number; upper: number };
+  inputRange?: InputRange;
 }
 
 const agreed = 1e-5;
@@ -46,7 +46,7 @@ export async function verifyConversion(
   runtime: InferenceRuntime,
   reference: ReferenceRuntime | null,
 ): Promise<ConversionVerification> {
-  const whole = options.inputRange ?? defaultInputRange;
+  const whole = rangeHull(options.inputRange ?? defaultInputRange);
   const ranges = scales.map((scale) => ({ lower: whole.lower * scale, upper: whole.upper * scale }));
   const inputs = ranges.map((range) => comparedInputs(checkpoint, range));
   const runs = inputs.map(

@@ -2,24 +2,32 @@ import { writeModel } from '../checkpoint/onnx/model.js';
 import { timeAndBatch, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
 import type { Shape } from '../checkpoint/onnx/dims.js';
 import type { Tensor } from '../checkpoint/onnx/tensor.js';
-import { walkSignal, type SourceSignal } from '../network/signal.js';
+import { walkSignal, type Signal, type SourceSignal } from '../network/signal.js';
 import { refusedBy, type InferenceRuntime } from '../runtime/inference.js';
 import { withOutputs } from '../checkpoint/onnx/exposed.js';
-import { runBatch, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
+import { runBatch, sliceBatch, wholeChunks, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
+import { badSamples } from '../samples/sampleArray.js';
 
 /** What the recurrent layers read, for one sequence: by source name, one vector of features for every time step. */
 export type SourceSequence = ReadonlyMap<string, readonly Float64Array[]>;
 
+/** Steps of a sequence. */
+export function stepsOf(source: SourceSequence): number {
+  return Math.min(...[...source.values()].map((steps) => steps.length));
+}
+
 /**
  * The sources of the network for every sequence of a batch. Sources behind operators that are not understood are computed
  * by running the model itself in ONNX Runtime.
+ * @param outputs further signals whose sources are needed
  * @returns null when layers run along different time axes, which one sequence cannot describe
  */
 export async function sourceSequences(
   checkpoint: OnnxCheckpoint,
   axes: InputAxes,
-  batch: InputBatch,
+  whole: InputBatch,
   runtime: InferenceRuntime,
+  outputs: readonly Signal[] = [],
 ): Promise<SourceSequence[] | null> {
   const layerAxes = checkpoint.nodes.map((node) => timeAndBatch(node, checkpoint.shapes));
   const first = layerAxes[0];
@@ -28,8 +36,8 @@ export async function sourceSequences(
   if (layerAxes.some((a) => !a || key(a) !== key(first))) return null;
 
   const sources = new Map<string, SourceSignal | { name: string; operator: null; recurrent: false }>();
-  for (const layer of checkpoint.network.layers) {
-    walkSignal(layer.input, (s) => {
+  for (const signal of [...checkpoint.network.layers.map((layer) => layer.input), ...outputs]) {
+    walkSignal(signal, (s) => {
       if (s.kind === 'source') sources.set(s.name, s);
       if (s.kind === 'table') sources.set(s.source, { name: s.source, operator: null, recurrent: false });
     });
@@ -38,6 +46,8 @@ export async function sourceSequences(
   const timeIds = new Set(first.time.map((a) => a.id));
   const batchIds = new Set(first.batch.map((a) => a.id));
   const computed = [...sources.values()].filter((s) => s.operator !== null).map((s) => s.name);
+  // A model of a fixed batch computes whole batches only; what is left over cannot be used.
+  const batch = computed.length > 0 && axes.batch !== null ? inWholeBatches(axes, whole, axes.batch) : whole;
   const values = new Map(batch.feeds);
   if (computed.length > 0) {
     const unknown = (error: unknown) => refusedBy(error, `what the layers read (${computed.join(', ')}) cannot be computed`);
@@ -57,6 +67,13 @@ export async function sourceSequences(
     split(tensor, shape, timeIds, batchIds, batch).forEach((steps, n) => sequences[n]!.set(name, steps));
   }
   return sequences;
+}
+
+/** @throws BadInputError bad-samples when there are not enough sequences for one batch */
+function inWholeBatches(axes: InputAxes, batch: InputBatch, size: number): InputBatch {
+  if (batch.sequences < size)
+    throw badSamples(`the model takes batches of ${size} sequences, and there are ${batch.sequences}; give at least ${size}`);
+  return sliceBatch(axes, batch, 0, wholeChunks(axes, batch.sequences));
 }
 
 /** Cuts a tensor into [sequence][step] → features in row-major order. */

@@ -7,6 +7,12 @@ export type StatisticalLength =
   | { readonly kind: 'too-few'; readonly sequences: number; readonly needed: number }
   | { readonly kind: 'not-reached'; readonly sequences: number };
 
+/** The error that the share q of the sequences stays at or below. Sequences without a window (NaN) do not count. */
+export function quantileOf(errors: Float64Array, q: number): number {
+  const sorted = errors.filter((e) => !Number.isNaN(e)).sort();
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1))]!;
+}
+
 /**
  * The smallest k for which, with the confidence asked for, at least the share `quantile` of all sequences keeps every
  * compared window's error at or below ε. The unit is the sequence, because windows of one sequence are not independent.
@@ -24,6 +30,8 @@ export function statisticalLength(
   let found: number | null = null;
   for (let i = curve.k.length - 1; i >= 0; i--) {
     const errors = curve.perSequence[i]!.filter((e) => !Number.isNaN(e));
+    // Few sequences are long enough for the longest lengths; passing those over looks at no error, so it costs no confidence.
+    if (errors.length < needed && found === null) continue;
     const failures = errors.reduce((n, e) => n + (e > epsilon ? 1 : 0), 0);
     if (clopperPearsonUpper(failures, errors.length, confidence) > 1 - quantile) break;
     found = curve.k[i]!;

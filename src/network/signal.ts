@@ -16,7 +16,22 @@ export type Signal =
   | { readonly kind: 'sum'; readonly size: number; readonly parts: readonly Signal[] }
   | { readonly kind: 'linear'; readonly size: number; readonly from: Signal; readonly matrix: Matrix }
   | { readonly kind: 'scale'; readonly size: number; readonly from: Signal; readonly factors: Float64Array }
-  | { readonly kind: 'activation'; readonly size: number; readonly from: Signal; readonly activation: Activation };
+  | { readonly kind: 'activation'; readonly size: number; readonly from: Signal; readonly activation: Activation }
+  /** Elementwise product of two. */
+  | { readonly kind: 'product'; readonly size: number; readonly parts: readonly [Signal, Signal] }
+  /** Over all features. */
+  | { readonly kind: 'softmax'; readonly size: number; readonly from: Signal; readonly log: boolean }
+  | NormalisedSignal;
+
+/** Layer normalisation over all features: scale · (x − mean) / √(variance + epsilon) + shift. */
+export interface NormalisedSignal {
+  readonly kind: 'normalised';
+  readonly size: number;
+  readonly from: Signal;
+  readonly scale: Float64Array;
+  readonly shift: Float64Array;
+  readonly epsilon: number;
+}
 
 /** Values from outside: an input of the graph, or a tensor behind an operator that is not understood. */
 export interface SourceSignal {
@@ -26,8 +41,10 @@ export interface SourceSignal {
   readonly name: string;
   /** The operator that is not understood; null for an input of the graph. */
   readonly operator: { readonly type: string; readonly node: string } | null;
-  /** Values that the operator cannot leave (softmax: 0 and 1); null when nothing is known. */
+  /** Values that the operator cannot leave (sine: −1 and 1); null when nothing is known. */
   readonly range: { readonly lower: number; readonly upper: number } | null;
+  /** A signal whose range holds the values: what a convolution over time makes of the ranges at all of its taps, for one. */
+  readonly within?: Signal;
   /** True when the tensor depends on a recurrent layer, which makes its error unknown. */
   readonly recurrent: boolean;
 }
@@ -40,9 +57,12 @@ export function walkSignal(signal: Signal, visit: (signal: Signal) => void): voi
     case 'linear':
     case 'scale':
     case 'activation':
+    case 'softmax':
+    case 'normalised':
       walkSignal(signal.from, visit);
       break;
     case 'concat':
+    case 'product':
     case 'sum':
       for (const part of signal.parts) walkSignal(part, visit);
       break;

@@ -49,7 +49,29 @@ export function signalValue(
         return value(s.from).map((v, i) => v * s.factors[i]!);
       case 'activation':
         return value(s.from).map((v) => s.activation.value(v));
+      case 'product': {
+        const [a, b] = s.parts.map(value) as [Float64Array, Float64Array];
+        return a.map((v, i) => v * b[i]!);
+      }
+      case 'softmax':
+        return softmax(value(s.from), s.log);
+      case 'normalised': {
+        return normalised(value(s.from), s.epsilon).map((v, i) => v * s.scale[i]! + s.shift[i]!);
+      }
     }
   };
   return value(signal);
+}
+
+function softmax(x: Float64Array, log: boolean): Float64Array {
+  const top = x.reduce((a, b) => Math.max(a, b), -Infinity);
+  const sum = x.reduce((total, v) => total + Math.exp(v - top), 0);
+  return x.map((v) => (log ? v - top - Math.log(sum) : Math.exp(v - top) / sum));
+}
+
+function normalised(x: Float64Array, epsilon: number): Float64Array {
+  const mean = x.reduce((a, b) => a + b, 0) / x.length;
+  const variance = x.reduce((sum, v) => sum + (v - mean) ** 2, 0) / x.length;
+  const deviation = Math.sqrt(variance + epsilon);
+  return x.map((v) => (v - mean) / deviation);
 }

@@ -25,6 +25,9 @@ export type FromPage =
   /** Run the analysis again. */
   | { type: 'check' }
   | { type: 'cancel' }
+  /** Ask for sample sequences; take the input range from them. */
+  | { type: 'chooseSamples' }
+  | { type: 'useSampleRange' }
   /** Export the truncated model with this many steps. */
   | { type: 'export'; length: number }
   /** Open the exported file's folder entry. */
@@ -36,6 +39,8 @@ export function isFromPage(message: unknown): message is FromPage {
     case 'ready':
     case 'check':
     case 'cancel':
+    case 'chooseSamples':
+    case 'useSampleRange':
       return true;
     case 'export':
       return 'length' in message && Number.isInteger(message.length) && (message.length as number) >= 1;

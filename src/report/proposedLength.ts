@@ -1,3 +1,4 @@
+import { smallestLength } from '../stability/errorCurve.js';
 import type { StabilityReport } from './report.js';
 
 /** A truncation length to offer, and why. */
@@ -10,9 +11,7 @@ export interface ProposedLength {
 /** What to offer for an export: the safe length, else the shortest one measured below epsilon, else the longest one seen. */
 export function proposedLength({ safeLength, curve, epsilon }: StabilityReport): ProposedLength {
   if (safeLength) return { length: Math.max(1, safeLength.k), basis: 'safe' };
-  const measured = curve.measured ?? [];
-  let first = measured.length;
-  while (first > 0 && measured[first - 1]! <= epsilon) first--;
-  if (first < measured.length) return { length: Math.max(1, curve.k[first] ?? 1), basis: 'measured' };
+  const measured = smallestLength(curve.k, curve.measured ?? [], epsilon);
+  if (measured !== null) return { length: Math.max(1, measured), basis: 'measured' };
   return { length: Math.max(1, curve.k.at(-1) ?? 1), basis: 'longest' };
 }

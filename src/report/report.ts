@@ -9,6 +9,7 @@ import { Type, type Static } from 'typebox';
 const Cell = Type.Union([Type.Literal('rnn'), Type.Literal('lstm'), Type.Literal('gru')]);
 const Direction = Type.Union([Type.Literal('forward'), Type.Literal('reverse'), Type.Literal('bidirectional')]);
 const NullableNumber = Type.Union([Type.Number(), Type.Null()]);
+const Source = Type.Union([Type.Literal('samples'), Type.Literal('synthetic')]);
 
 const PlaceSchema = Type.Object(
   { startLine: Type.Integer(), startColumn: Type.Integer(), endLine: Type.Integer(), endColumn: Type.Integer() },
@@ -52,6 +53,47 @@ const LayerSchema = Type.Object({
   certifiedBy: Type.Union([Type.String(), Type.Null()], { description: 'The certificate with the smallest certified length' }),
   place: Type.Optional(PlaceSchema),
 });
+
+const DataSchema = Type.Object(
+  {
+    source: Source,
+    lyapunovExponent: NullableNumber,
+    lyapunovError: NullableNumber,
+    lambda: Type.Number({
+      description: 'exp of the exponent: the factor by which a small difference shrinks in a step, on average',
+    }),
+    effectiveMemory: Type.Union([Type.Number(), Type.Null()], {
+      description: '1/(1 − lambda) steps; null where lambda is not below 1',
+    }),
+    worstFound: Type.Optional(
+      Type.Object(
+        {
+          k: Type.Integer({ description: 'The truncation length that was attacked' }),
+          error: Type.Number({ description: 'Largest error of the recurrent output found at k; never below that of the data' }),
+          dataError: Type.Number({ description: 'Worst error of the data at k' }),
+          startedFrom: Type.Integer({ description: 'Number of windows from which the search climbed' }),
+        },
+        { description: 'Search for a worse window than the data shows, within the input range. No bound: a worse one may exist' },
+      ),
+    ),
+    layers: Type.Array(
+      Type.Object({
+        name: Type.String(),
+        lyapunovExponent: NullableNumber,
+        lyapunovError: NullableNumber,
+        jacobianNorm: Type.Union([
+          Type.Object({ median: Type.Number(), quantile: Type.Number(), largest: Type.Number(), steps: Type.Integer() }),
+          Type.Null(),
+        ]),
+        unitMemory: Type.Array(Type.Union([Type.Integer(), Type.Null()]), {
+          description:
+            'For every unit of the output, the steps of context from which on truncation moves it by no more than epsilon; null: more than was measured',
+        }),
+      }),
+    ),
+  },
+  { description: 'What was measured along the sequences, to first order and unit by unit. No bound of anything' },
+);
 
 const DiagnosticSchema = Type.Object({
   code: Type.String({ description: 'Stable code, explained in docs/diagnostics.md' }),
@@ -117,6 +159,40 @@ const StreamingSchema = Type.Object(
   },
   { description: 'Only for models that compute one frame per call while the caller carries the state' },
 );
+const curveFields = {
+  k: Type.Array(Type.Integer()),
+  bound: Type.Union([Type.Array(Type.Number()), Type.Null()]),
+  measured: Type.Union([Type.Array(Type.Number()), Type.Null()], {
+    description: 'Worst measured error at the first lengths of k; shorter than k where the sequences are',
+  }),
+  band: Type.Optional(
+    Type.Object(
+      {
+        share: Type.Number({ description: 'The quantile that was asked for' }),
+        median: Type.Array(Type.Number()),
+        quantile: Type.Array(Type.Number()),
+      },
+      {
+        description:
+          'Errors that half, and that the share, of the sequences stay at or below, each with the worst of its windows',
+      },
+    ),
+  ),
+  worstAt: Type.Optional(
+    Type.Object(
+      { sequence: Type.Array(Type.Integer()), position: Type.Array(Type.Integer()) },
+      { description: 'Where each measured value was seen: sequence and position in it, counted from 0' },
+    ),
+  ),
+  measuredOn: Type.Union([
+    Type.Object({
+      source: Source,
+      sequences: Type.Integer(),
+      windows: Type.Integer({ description: 'Windows compared, of all lengths together' }),
+    }),
+    Type.Null(),
+  ]),
+};
 
 const NumberOrList = Type.Union([Type.Number(), Type.Array(Type.Number())]);
 
@@ -138,7 +214,10 @@ export const ReportSchema = Type.Object(
       Type.Literal('inconclusive'),
     ]),
     summary: Type.String({ description: 'The verdict in one or two sentences, with what to do next' }),
-    epsilon: Type.Number({ exclusiveMinimum: 0, description: 'Allowed error of the recurrent output, max absolute' }),
+    epsilon: Type.Number({
+      exclusiveMinimum: 0,
+      description: 'Allowed error, max absolute, of the recurrent output or where `at` says',
+    }),
     inputRange: Type.Object({
       lower: NumberOrList,
       upper: NumberOrList,
@@ -157,23 +236,20 @@ export const ReportSchema = Type.Object(
     ]),
     lambda: NullableNumber,
     lambdaLowerBound: NullableNumber,
-    curve: Type.Object({
-      k: Type.Array(Type.Integer()),
-      bound: Type.Union([Type.Array(Type.Number()), Type.Null()]),
-      measured: Type.Union([Type.Array(Type.Number()), Type.Null()], {
-        description: 'Worst measured error at the first lengths of k; shorter than k where the sequences are',
+    at: Type.Optional(
+      Type.Literal('output', {
+        description: "epsilon, bounds and errors are at the model's own outputs; else at the recurrent one",
       }),
-      measuredOn: Type.Union([
-        Type.Object({
-          source: Type.Union([Type.Literal('samples'), Type.Literal('synthetic')]),
-          sequences: Type.Integer(),
-          windows: Type.Integer({ description: 'Windows compared, of all lengths together' }),
-        }),
-        Type.Null(),
-      ]),
+    ),
+    curve: Type.Object({
+      ...curveFields,
+      recurrent: Type.Optional(
+        Type.Object(curveFields, { description: "The recurrent output's curve, where epsilon is at the model's outputs" }),
+      ),
     }),
     layers: Type.Array(LayerSchema),
     streaming: Type.Optional(StreamingSchema),
+    data: Type.Optional(DataSchema),
     diagnostics: Type.Array(DiagnosticSchema),
   },
   { $id: 'urn:rnn-stability:report:1', title: 'RNN Stability report' },
@@ -182,6 +258,7 @@ export const ReportSchema = Type.Object(
 export type StabilityReport = Static<typeof ReportSchema>;
 export type LayerReport = Static<typeof LayerSchema>;
 export type Certificate = Static<typeof CertificateSchema>;
+export type AlongData = Static<typeof DataSchema>;
 export type Diagnostic = Static<typeof DiagnosticSchema>;
 export type StreamingReport = Static<typeof StreamingSchema>;
 export type Verdict = StabilityReport['verdict'];

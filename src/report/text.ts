@@ -1,6 +1,16 @@
 import { formatNumber } from './format.js';
 import type { StabilityReport } from './report.js';
-import { errorPlace, lambdaInWords, layerRows, number, rangeInWords, safeLengthInWords, streamingRows } from './words.js';
+import {
+  alongDataRows,
+  errorPlace,
+  lambdaInWords,
+  layerRows,
+  number,
+  placeInWords,
+  rangeInWords,
+  safeLengthInWords,
+  streamingRows,
+} from './words.js';
 
 /** The report for a terminal. */
 
@@ -44,20 +54,32 @@ function outputCurve({ streaming }: StabilityReport): readonly number[] | null {
 
 /** Lengths worth a row: powers of two, the safe length, and the last. */
 function curveRows(report: StabilityReport): string[][] {
-  const { k, bound, measured } = report.curve;
+  const { k, bound, measured, band, worstAt } = report.curve;
   const outputError = outputCurve(report);
-  const rows: string[][] = [];
+  const measuredHeader = report.curve.measuredOn ? `measured (${report.curve.measuredOn.source})` : 'measured';
+  const shares = band ? [`${formatNumber(band.share * 100)} % of sequences`, 'half of them'] : [];
+  const rows: string[][] = [
+    [
+      'k',
+      'error bound',
+      measuredHeader,
+      ...shares,
+      ...(worstAt ? ['worst window'] : []),
+      ...(outputError ? ['at the outputs'] : []),
+    ],
+  ];
   k.forEach((length, i) => {
     const shown = length === 0 || Number.isInteger(Math.log2(length)) || length === report.safeLength?.k || i === k.length - 1;
+    if (!shown) return;
+    const shares = band ? [number(band.quantile[i] ?? null), number(band.median[i] ?? null)] : [];
+    const place = worstAt ? [placeInWords(report, i)] : [];
     const outputs = outputError ? [number(outputError[i] ?? null)] : [];
-    if (shown) rows.push([String(length), number(bound?.[i] ?? null), number(measured?.[i] ?? null), ...outputs]);
+    rows.push([String(length), number(bound?.[i] ?? null), number(measured?.[i] ?? null), ...shares, ...place, ...outputs]);
   });
   return rows;
 }
 
 export function textReport(report: StabilityReport): string {
-  const { curve } = report;
-  const measuredHeader = curve.measuredOn ? `measured (${curve.measuredOn.source})` : 'measured';
   const lines = [
     report.file,
     `  ${titles[report.verdict]}`,
@@ -65,14 +87,15 @@ export function textReport(report: StabilityReport): string {
     '',
     ...table([
       ['safe length', safeLengthInWords(report)],
-      ['error allowed', `${formatNumber(report.epsilon)} ${errorPlace(report)}`],
+      ['error allowed', `${formatNumber(report.epsilon)} at ${errorPlace(report)}`],
       ['input range', rangeInWords(report.inputRange)],
       ['contraction λ', lambdaInWords(report)],
+      ...alongDataRows(report),
       ...(report.streaming ? streamingRows(report.streaming) : []),
     ]),
     ...(report.layers.length > 0 ? ['', ...table(layerRows(report))] : []),
     '',
-    ...table([['k', 'error bound', measuredHeader, ...(outputCurve(report) ? ['at the outputs'] : [])], ...curveRows(report)]),
+    ...table(curveRows(report)),
   ];
   const notes = report.diagnostics.slice(1);
   if (notes.length > 0) lines.push('', ...notes.map((d) => wrap(`${d.severity}: ${d.message} [${d.code}]`, '  ')));

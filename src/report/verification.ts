@@ -6,7 +6,7 @@ export interface Verification {
   basis: 'certified' | 'samples' | 'synthetic' | 'full' | 'user';
   /** Error of the recurrent output on sequences longer than the window; null where the original takes none longer. */
   recurrentError: number | null;
-  /** The certified bound for the recurrent output; null where there is none. */
+  /** The certified bound where the report has its ε, at the recurrent output or at the model's own; null where there is none. */
   bound: number | null;
   /** Error at the model's own outputs on sequences longer than the window; null where the original takes none longer. */
   outputError: number | null;

@@ -1,5 +1,5 @@
 import { formatNumber } from './format.js';
-import type { StabilityReport, StreamingReport } from './report.js';
+import type { AlongData, StabilityReport, StreamingReport } from './report.js';
 
 /** Parts of a report in words, for the forms that people read. */
 
@@ -8,9 +8,12 @@ export const number = (value: number | null) => (value === null ? '–' : format
 export function rangeInWords(range: StabilityReport['inputRange']): string {
   const low = typeof range.lower === 'number' ? range.lower : Math.min(...range.lower);
   const high = typeof range.upper === 'number' ? range.upper : Math.max(...range.upper);
-  const origin = { derived: 'derived from the graph', user: 'as you stated', samples: 'from your samples', default: 'assumed' }[
-    range.source
-  ];
+  const origin = {
+    derived: 'derived from the graph',
+    user: 'as you stated',
+    samples: 'from your samples, with a margin',
+    default: 'assumed',
+  }[range.source];
   return `[${formatNumber(low)}, ${formatNumber(high)}] (${origin})`;
 }
 
@@ -33,8 +36,8 @@ export function lambdaInWords({ lambda, lambdaLowerBound }: Pick<StabilityReport
 }
 
 /** Where ε is measured: a streaming model without a proven bound is judged by what it gives out. */
-export function errorPlace({ streaming }: StabilityReport): string {
-  return streaming?.errorOf === 'outputs' ? "at the model's outputs" : 'at the recurrent output';
+export function errorPlace({ streaming, at }: StabilityReport): string {
+  return at === 'output' || streaming?.errorOf === 'outputs' ? "the model's outputs" : 'the recurrent output';
 }
 
 const stateKinds: Record<StreamingReport['states'][number]['kind'], string> = {
@@ -75,6 +78,56 @@ export function streamingRows({ frames, states, sensitivity, cost }: StreamingRe
     ]);
   }
   return rows;
+}
+
+/** The window behind the measured value at one length of the curve. */
+export function placeInWords({ curve }: StabilityReport, index: number): string {
+  const sequence = curve.worstAt?.sequence[index];
+  return sequence === undefined ? '–' : `sequence ${sequence}, step ${curve.worstAt!.position[index]}`;
+}
+
+/** Memory of a layer's units: the median, and the units that remember longest. */
+export function unitMemoryInWords(memory: AlongData['layers'][number]['unitMemory'], longest: number): string {
+  if (memory.length === 0) return '–';
+  const order = memory.map((steps, unit) => ({ unit, steps: steps ?? Infinity })).sort((a, b) => b.steps - a.steps);
+  const inSteps = (steps: number) => (steps === Infinity ? `over ${longest}` : String(steps));
+  const slow = order.slice(0, 3).map(({ unit, steps }) => `unit ${unit}: ${inSteps(steps)}`);
+  return `half of the units up to ${inSteps(order[Math.floor(order.length / 2)]!.steps)} steps; longest ${slow.join(', ')}`;
+}
+
+/** What was measured along the data, as rows of a name and a value. */
+export function alongDataRows({ data, curve }: StabilityReport): string[][] {
+  if (!data) return [];
+  const on = data.source === 'samples' ? 'on your samples' : 'on synthetic input, no guarantee';
+  const exponent =
+    data.lyapunovExponent === null
+      ? 'below any measure'
+      : `${formatNumber(data.lyapunovExponent)} ± ${formatNumber(data.lyapunovError ?? 0)} a step`;
+  const memory =
+    data.effectiveMemory === null ? 'no finite memory' : `effective memory ${formatNumber(data.effectiveMemory)} steps`;
+  const longest = (curve.measured?.length ?? 1) - 1;
+  return [
+    ['along the data', `Lyapunov exponent ${exponent} (λ = ${formatNumber(data.lambda)}, ${memory}), ${on}`],
+    ...(data.worstFound
+      ? [
+          [
+            'worst found',
+            `error ${formatNumber(data.worstFound.error)} at k = ${data.worstFound.k} by search within the input range; the data's worst is ${formatNumber(data.worstFound.dataError)}`,
+          ],
+        ]
+      : []),
+    ...data.layers.flatMap(({ name, unitMemory, jacobianNorm }) => [
+      [`memory of ${name}`, unitMemoryInWords(unitMemory, curve.k[longest] ?? 0)],
+      ...(jacobianNorm
+        ? [
+            [
+              `‖J‖ of ${name}`,
+              `median ${formatNumber(jacobianNorm.median)}, largest ${formatNumber(jacobianNorm.largest)} of ${jacobianNorm.steps} steps`,
+            ],
+          ]
+        : []),
+    ]),
+  ];
 }
 
 /** The layers as a table, its header first. */

@@ -19,9 +19,9 @@ function toOrt(tensor: Tensor): ort.Tensor {
   const { data, dims } = tensor;
   switch (tensor.type) {
     case DataType.FLOAT:
-      return new ort.Tensor('float32', Float32Array.from(data), dims);
+      return new ort.Tensor('float32', new Float32Array(data), dims);
     case DataType.DOUBLE:
-      return new ort.Tensor('float64', Float64Array.from(data), dims);
+      return new ort.Tensor('float64', new Float64Array(data), dims);
     case DataType.FLOAT16:
       return new ort.Tensor('float16', Uint16Array.from(data, numberToHalf), dims);
     case DataType.INT64:
@@ -44,7 +44,11 @@ function fromOrt(tensor: ort.Tensor): Tensor {
   const values = tensor.data as ArrayLike<number | bigint>;
   // Newer JavaScript engines give float16 as Float16Array, older ones as its bits.
   const bits = tensor.type === 'float16' && tensor.data instanceof Uint16Array;
-  const data = Float64Array.from(values, (v) => (bits ? halfToNumber(Number(v)) : Number(v)));
+  const plain = tensor.data instanceof Float32Array || tensor.data instanceof Float64Array;
+  // Float64Array.from is tens of times slower than the constructor, which converts as well.
+  const data = plain
+    ? new Float64Array(tensor.data as Float32Array)
+    : Float64Array.from(values, (v) => (bits ? halfToNumber(Number(v)) : Number(v)));
   return { type: type === undefined ? DataType.UNDEFINED : (Number(type) as DataType), dims: [...tensor.dims], data };
 }
 

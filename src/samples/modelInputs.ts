@@ -4,7 +4,8 @@ import { isFloat, joinedAlong, type DataType, type Tensor } from '../checkpoint/
 import { walkSignal } from '../network/signal.js';
 import { BadInputError } from '../errors.js';
 import type { InferenceSession } from '../runtime/inference.js';
-import type { SampleArray } from './npy.js';
+import type { Box } from '../stability/interval.js';
+import { rangeHull, sourceBox, type InputRange } from '../stability/networkBounds.js';
 import { seededRandom } from './random.js';
 
 /** What one input of the graph expects, with its axes named. */
@@ -69,22 +70,23 @@ export interface InputBatch {
   readonly steps: number;
 }
 
+/** Ranges of the features of an input; where the stated ones are of another size, because they belong behind an operator, all of them together. */
+function inputBox(range: InputRange, name: string, features: number): Box {
+  const stated = range.sources?.[name] ?? range;
+  const size = typeof stated.lower === 'number' ? features : stated.lower.length;
+  return sourceBox(size === features ? range : rangeHull(range), name, features);
+}
+
 /** Dimensions of an input for `sequences` sequences of `steps` steps. */
-function concreteDims(input: ModelInput, sequences: number, steps: number): number[] {
+export function concreteDims(input: ModelInput, sequences: number, steps: number): number[] {
   return input.dims.map((d, axis) => (axis === input.timeAxis ? steps : axis === input.batchAxis ? sequences : (d ?? 1)));
 }
 
 /**
- * Seeded synthetic sequences from the stated range: each sequence is white noise, a slow random walk, or a step that stays,
- * because truncation shows different faces to each.
+ * Seeded synthetic sequences from the stated range: each sequence is white noise, a smooth random walk, or adversarial in the
+ * simplest way, ends of the range that are held and then change, because truncation shows different faces to each.
  */
-export function syntheticBatch(
-  axes: InputAxes,
-  range: { lower: number; upper: number },
-  sequences: number,
-  steps: number,
-  seed: number,
-): InputBatch {
+export function syntheticBatch(axes: InputAxes, range: InputRange, sequences: number, steps: number, seed: number): InputBatch {
   const random = seededRandom(seed);
   const feeds = new Map<string, Tensor>();
   for (const input of axes.inputs) {
@@ -97,61 +99,23 @@ export function syntheticBatch(
     } else if (input.tokens !== null) {
       for (let i = 0; i < data.length; i++) data[i] = Math.floor(random() * input.tokens);
     } else if (isFloat(input.type) && input.timeAxis !== null) {
-      const middle = (range.lower + range.upper) / 2;
-      const half = (range.upper - range.lower) / 2;
+      const features = dims.reduce((n, d, axis) => (axis === input.timeAxis || axis === input.batchAxis ? n : n * d), 1);
+      const { lower, upper } = inputBox(range, input.name, features);
       const timeStride = inner(input.timeAxis);
+      const featureAxes = dims.flatMap((_, axis) => (axis === input.timeAxis || axis === input.batchAxis ? [] : [axis]));
       for (let i = 0; i < data.length; i++) {
         const t = index(i, input.timeAxis);
+        const feature = featureAxes.reduce((f, axis) => f * dims[axis]! + index(i, axis), 0);
+        const half = (upper[feature]! - lower[feature]!) / 2;
+        const middle = lower[feature]! + half;
         const noise = 2 * random() - 1;
         const kind = index(i, input.batchAxis) % 3;
-        const before = t > 0 ? (data[i - timeStride]! - middle) / half : noise;
-        const value =
-          kind === 0 ? noise : kind === 1 ? Math.max(-1, Math.min(1, before + 0.2 * noise)) : t % 16 === 0 ? noise : before;
+        const before = t > 0 && half > 0 ? (data[i - timeStride]! - middle) / half : noise;
+        const held = t % 16 === 0 ? Math.sign(noise) : before;
+        const value = kind === 0 ? noise : kind === 1 ? Math.max(-1, Math.min(1, before + 0.2 * noise)) : held;
         data[i] = middle + half * value;
       }
     }
-    feeds.set(input.name, { type: input.type, dims, data });
-  }
-  return { feeds, sequences, steps };
-}
-
-/**
- * The user's samples as a batch. Each array has the shape of the input it is named after, with any number of sequences.
- * @throws BadInputError when an array is missing or does not fit
- */
-export function sampleBatch(axes: InputAxes, samples: ReadonlyMap<string, SampleArray>, file: string): InputBatch {
-  const bad = (message: string) => new BadInputError('bad-samples', `${file}: ${message}`);
-  const feeds = new Map<string, Tensor>();
-  const carriers = axes.inputs.filter((input) => input.timeAxis !== null);
-  let sequences = 1;
-  let steps = axes.time ?? 0;
-  for (const input of carriers) {
-    const array = samples.get(input.name) ?? (samples.size === 1 && carriers.length === 1 ? [...samples.values()][0] : undefined);
-    const wanted = `[${input.dims.map((d, axis) => (axis === input.batchAxis ? 'sequences' : axis === input.timeAxis ? (d ?? 'time') : (d ?? '?'))).join(', ')}]`;
-    if (!array)
-      throw bad(
-        `no array named "${input.name}" with shape ${wanted}; it holds ${[...samples.keys()].map((k) => `"${k}"`).join(', ')}`,
-      );
-    const fits =
-      array.dims.length === input.dims.length &&
-      array.dims.every((d, axis) => axis === input.batchAxis || input.dims[axis] === null || input.dims[axis] === d);
-    if (!fits) throw bad(`array "${input.name}" has shape [${array.dims.join(', ')}], the model's input is ${wanted}`);
-    const limit = input.tokens;
-    if (limit !== null) {
-      const outside = array.data.find((v) => !Number.isInteger(v) || v < -limit || v >= limit);
-      if (outside !== undefined) throw bad(`array "${input.name}" holds the token ${outside}; the embedding has ${limit} rows`);
-    }
-    sequences = input.batchAxis === null ? 1 : array.dims[input.batchAxis]!;
-    steps = array.dims[input.timeAxis!]!;
-    feeds.set(input.name, { type: input.type, dims: array.dims, data: array.data });
-  }
-  for (const input of axes.inputs) {
-    if (feeds.has(input.name)) continue;
-    const dims = concreteDims(input, sequences, steps);
-    const data = new Float64Array(dims.reduce((a, b) => a * b, 1));
-    const given = samples.get(input.name);
-    if (given?.data.length === data.length) data.set(given.data);
-    else if (input.isLength) data.fill(steps);
     feeds.set(input.name, { type: input.type, dims, data });
   }
   return { feeds, sequences, steps };

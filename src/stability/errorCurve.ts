@@ -5,6 +5,7 @@ import type { Contraction } from './certificates/certificate.js';
 import { pointBox, width } from './interval.js';
 import type { LayerBounds } from './networkBounds.js';
 import { up } from './rounding.js';
+import type { Deviation } from './signalBounds.js';
 
 /**
  * Certified truncation error, with no asymptotics. e₀ is how far a reachable state can be from the state in which the truncated
@@ -129,7 +130,7 @@ const largest = (values: Float64Array) => values.reduce((a, b) => Math.max(a, b)
 
 export interface ErrorCurve {
   readonly k: number[];
-  /** Bound of the recurrent output's error, max absolute; null where some reachable box is infinite. */
+  /** Bound of the error, max absolute; null where some reachable box is infinite. */
   readonly bound: number[] | null;
 }
 
@@ -147,9 +148,16 @@ export function sparseLengths(maxLength: number): number[] {
   return lengths;
 }
 
+/** The error of the recurrent output: of h of the layers that nothing else reads. */
+function recurrentDeviation(network: RecurrentNetwork): Deviation {
+  const outputs = outputLayers(network);
+  return (layer) => Float64Array.from(outputs, (index) => largest(layer(index)));
+}
+
 /**
  * @param contractions proven for the same bounds; the more, the tighter
  * @param maxLength largest k
+ * @param deviation what the errors of all layers' outputs, each h of all directions, make where the error is asked for; the recurrent output by default
  * @yields the fraction done
  */
 export function* errorCurve(
@@ -157,25 +165,21 @@ export function* errorCurve(
   bounds: readonly LayerBounds[],
   contractions: Contractions,
   maxLength: number,
+  deviation = recurrentDeviation(network),
 ): Generator<number, ErrorCurve> {
-  const outputs = outputLayers(network);
-  const start = Math.max(
-    ...outputs.flatMap((index) =>
-      network.layers[index]!.directions.map(({ initialState }, d) => {
-        const state = new ErrorState(bounds[index]!.directions[d]!, contractions[index]?.[d] ?? [], initialState);
-        return largest(state.error.subarray(0, network.layers[index]!.hiddenSize));
-      }),
-    ),
-  );
+  const of = (hidden: (layer: number, direction: number) => Float64Array) =>
+    largest(deviation((index) => Float64Array.from(network.layers[index]!.directions.flatMap((_, d) => [...hidden(index, d)]))));
   const k: number[] = [0];
-  const bound: number[] = [start];
+  const bound: number[] = [
+    of((index, d) => {
+      const { hiddenSize, directions } = network.layers[index]!;
+      const start = new ErrorState(bounds[index]!.directions[d]!, contractions[index]?.[d] ?? [], directions[d]!.initialState);
+      return start.error.subarray(0, hiddenSize);
+    }),
+  ];
   /** Error with k steps of context at `position` of a window, or at the far end for reverse directions. */
   const at = (errors: WindowErrors, position: (reverse: boolean) => number) =>
-    Math.max(
-      ...outputs.flatMap((index) =>
-        network.layers[index]!.directions.map(({ reverse }, d) => largest(errors.hidden[index]![d]![position(reverse)]!)),
-      ),
-    );
+    of((index, d) => errors.hidden[index]![d]![position(network.layers[index]!.directions[d]!.reverse)]!);
   if (oneWindowSuffices(network)) {
     const errors = yield* windowErrors(network, bounds, contractions, maxLength);
     for (let length = 1; length <= maxLength; length++) {
@@ -195,14 +199,12 @@ export function* errorCurve(
   return { k, bound: bound.every(Number.isFinite) ? bound : null };
 }
 
-/** Smallest k whose value is at most ε; null when the curve never gets there. */
+/**
+ * Smallest k from which on all values are at most ε; null when the curve does not end there. A curve can rise again, so the
+ * first value below ε is not enough for whoever takes a longer k than asked for.
+ */
 export function smallestLength(k: readonly number[], values: readonly number[], epsilon: number): number | null {
-  const index = values.findIndex((v) => v <= epsilon);
-  return index < 0 ? null : k[index]!;
-}
-
-/** Smallest k from which on no value exceeds ε; null when the last one does. For measured curves, which may rise again. */
-export function settledLength(k: readonly number[], values: readonly number[], epsilon: number): number | null {
-  const last = values.findLastIndex((v) => !(v <= epsilon));
-  return last === values.length - 1 ? null : k[last + 1]!;
+  let first = values.length;
+  while (first > 0 && values[first - 1]! <= epsilon) first--;
+  return first < values.length ? k[first]! : null;
 }

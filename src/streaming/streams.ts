@@ -1,7 +1,7 @@
-import { BadInputError } from '../errors.js';
 import { elementCount, isFloat } from '../checkpoint/onnx/tensor.js';
-import type { SampleArray } from '../samples/npy.js';
+import { badSamples, type NamedArray, type SampleArray } from '../samples/sampleArray.js';
 import { seededRandom } from '../samples/random.js';
+import { sourceBox, type InputRange } from '../stability/networkBounds.js';
 import type { Frame } from './stateMap.js';
 import type { Port, StreamingModel } from './streamingModel.js';
 
@@ -14,14 +14,12 @@ export type Stream = readonly Frame[];
  */
 export function syntheticStreams(
   { frames }: StreamingModel,
-  range: { lower: number; upper: number },
+  range: InputRange,
   sequences: number,
   steps: number,
   seed: number,
 ): Stream[] {
   const random = seededRandom(seed);
-  const middle = (range.lower + range.upper) / 2;
-  const half = (range.upper - range.lower) / 2;
   return Array.from({ length: sequences }, (_, sequence) => {
     const last = new Map<string, Float64Array>();
     return Array.from({ length: steps }, (_, t): Frame => {
@@ -38,7 +36,8 @@ export function syntheticStreams(
             return loud ? noise : 0.01 * noise;
           });
           last.set(port.name, values);
-          return [port.name, values.map((v) => middle + half * v)] as const;
+          const { lower, upper } = sourceBox(range, port.name, size);
+          return [port.name, values.map((v, i) => (lower[i]! + upper[i]! + (upper[i]! - lower[i]!) * v) / 2)] as const;
         }),
       );
       return frame;
@@ -52,22 +51,25 @@ export function syntheticStreams(
  *   [sequences · d₀, …, frames · dᵢ, …], frames behind each other along one axis, as audio and spectra are stored.
  * @throws BadInputError when an array is missing or does not fit
  */
-export function sampleStreams({ frames }: StreamingModel, samples: ReadonlyMap<string, SampleArray>, file: string): Stream[] {
-  const bad = (message: string) => new BadInputError('bad-samples', `${file}: ${message}`);
+export function sampleStreams({ frames }: StreamingModel, samples: readonly NamedArray[], file: string): Stream[] {
+  const bad = (message: string) => badSamples(`${file}: ${message}`);
   const cut = frames.map((port) => {
-    const array = samples.get(port.name) ?? (samples.size === 1 && frames.length === 1 ? [...samples.values()][0] : undefined);
+    const named = samples.filter(({ name, stem }) => name === port.name || stem === port.name);
+    const arrays =
+      named.length > 0 || frames.length > 1 ? named : samples.filter((a, _, all) => all.length === 1 || a.name === '');
     const shape = `[${port.dims.join(', ')}]`;
-    if (!array) {
+    if (arrays.length === 0) {
       throw bad(
-        `no array named "${port.name}" with frames of shape ${shape}; it holds ${[...samples.keys()].map((k) => `"${k}"`).join(', ')}`,
+        `no array named "${port.name}" with frames of shape ${shape}; it holds ${samples.map(({ name }) => `"${name}"`).join(', ')}`,
       );
     }
-    const sequences = cutFrames(port, array);
-    if (!sequences) {
-      throw bad(
-        `array "${port.name}" has shape [${array.dims.join(', ')}]; frames have shape ${shape}, so give [sequences, frames, ${port.dims.join(', ')}], or frames behind each other along one axis`,
+    const sequences = arrays.flatMap((array) => {
+      const cut = cutFrames(port, array);
+      if (cut) return cut;
+      throw badSamples(
+        `${array.where}: array "${port.name}" has shape [${array.dims.join(', ')}]; frames have shape ${shape}, so give [sequences, frames, ${port.dims.join(', ')}], or frames behind each other along one axis`,
       );
-    }
+    });
     return { port, sequences };
   });
   const [first] = cut;

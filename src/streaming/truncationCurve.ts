@@ -1,35 +1,10 @@
-import type { MeasuredCurve } from '../measurement/measuredCurve.js';
+import { Curve, type MeasuredCurve } from '../measurement/measuredCurve.js';
 import type { State, StateMap } from './stateMap.js';
 import type { Stream } from './streams.js';
 
 /** Time that measuring one curve may take; more windows are compared where steps are fast. */
 const budgetMilliseconds = 15_000;
 const mostWindows = 16;
-
-class Curve {
-  private readonly perSequence: Float64Array[];
-  private readonly windows: Int32Array;
-
-  constructor(
-    longest: number,
-    private readonly sequences: number,
-  ) {
-    this.perSequence = Array.from({ length: longest + 1 }, () => new Float64Array(sequences).fill(NaN));
-    this.windows = new Int32Array(longest + 1);
-  }
-
-  record(k: number, sequence: number, error: number): void {
-    const row = this.perSequence[k]!;
-    row[sequence] = Number.isNaN(row[sequence]!) ? error : Math.max(row[sequence]!, error);
-    this.windows[k] = this.windows[k]! + 1;
-  }
-
-  finish(): MeasuredCurve {
-    const { perSequence, sequences, windows } = this;
-    const worst = perSequence.map((row) => row.reduce((a, b) => (Number.isNaN(b) ? a : Math.max(a, b)), 0));
-    return { k: perSequence.map((_, k) => k), worst, perSequence, sequences, windows };
-  }
-}
 
 /**
  * Truncation error of a streaming model, measured by running it: the stream from its start against the stream whose state
@@ -46,13 +21,14 @@ export async function measureTruncation(
 ): Promise<MeasuredCurve[]> {
   const shortest = Math.min(...streams.map((s) => s.length));
   const longest = Math.max(0, Math.min(maxLength, shortest - 1));
-  const curves = groups.map(() => new Curve(longest, streams.length));
-  const record = (k: number, sequence: number, a: Float64Array, b: Float64Array | null) => {
+  const lengths = Array.from({ length: longest + 1 }, (_, k) => k);
+  const curves = groups.map(() => new Curve(lengths, streams.length));
+  const record = (k: number, sequence: number, position: number, a: Float64Array, b: Float64Array | null) => {
     let offset = 0;
     for (const [i, size] of groups.entries()) {
       const own = a.subarray(offset, offset + size);
       const error = b === null ? 0 : distance(own, b.subarray(offset, offset + size));
-      curves[i]!.record(k, sequence, error);
+      curves[i]!.record(k, sequence, position, error);
       offset += size;
     }
   };
@@ -71,7 +47,7 @@ export async function measureTruncation(
     const starts = Math.max(1, Math.min(mostWindows, affordable, stream.length - 1));
     // k = 0: no frame is seen at all, and the answer is zero.
     const nothing = seen[0]!.map(() => 0);
-    for (const value of seen) record(0, index, value, nothing);
+    for (const [t, value] of seen.entries()) record(0, index, t, value, nothing);
     // Windows of full length only, so that every k is compared equally often.
     const room = Math.max(1, stream.length - longest);
     for (let i = 0; i < Math.min(starts, room); i++) {
@@ -81,10 +57,10 @@ export async function measureTruncation(
       for (let t = from; t < end; t++) {
         const part = await map.step(state, stream[t]!);
         state = part.state;
-        record(t - from + 1, index, seen[t]!, part.seen);
+        record(t - from + 1, index, t, seen[t]!, part.seen);
         // Equal states stay equal: the rest of this window has no error.
         if (isEqual(state, states[t + 1]!)) {
-          for (let later = t + 1; later < end; later++) record(later - from + 1, index, seen[later]!, null);
+          for (let later = t + 1; later < end; later++) record(later - from + 1, index, later, seen[later]!, null);
           break;
         }
         if (t % 16 === 0) await yieldTo((index + (i + 1) / (starts + 1)) / streams.length);
@@ -92,7 +68,7 @@ export async function measureTruncation(
     }
     await yieldTo((index + 1) / streams.length);
   }
-  return curves.map((curve) => curve.finish());
+  return curves.map((curve) => curve.finished());
 }
 
 function isEqual(a: Float64Array, b: Float64Array): boolean {

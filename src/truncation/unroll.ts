@@ -43,7 +43,7 @@ function weight(g: GraphBuilder, key: string, parts: readonly Matrix[]): string 
   return g.constant(key, [t.rows, t.cols], t.data);
 }
 
-class DirectionUnroller {
+export class DirectionUnroller {
   /** Input projection of every step with the bias added, [1, batch, gates · H] each. */
   private readonly projected: string[];
   private readonly clip: number;

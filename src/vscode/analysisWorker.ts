@@ -2,14 +2,16 @@ import { Worker } from 'node:worker_threads';
 import { BadInputError, CancelledError } from '../errors.js';
 import type { CheckOptions, ExportOptions, ExportResult } from '../jobs/jobs.js';
 import type { StabilityReport } from '../report/report.js';
-import type { FromWorker, SerializedError, ToWorker } from '../runtime/protocol.js';
+import type { FileRole, FromWorker, SerializedError, ToWorker } from '../runtime/protocol.js';
 
 /** The files of one job. The worker has no file access of its own: it asks, and this answers. */
 export interface JobFiles {
   readonly name: string;
   readonly samples: string | null;
   /** null: there is no such sibling. */
-  read(what: 'checkpoint' | 'samples' | 'sibling', path: string): Promise<Uint8Array | null>;
+  read(what: FileRole, path: string): Promise<Uint8Array | null>;
+  /** Names of the files in a folder; null: it is no folder. */
+  list(what: FileRole, path: string): Promise<readonly string[] | null>;
 }
 
 export type OnProgress = (step: string, fraction: number) => void;
@@ -100,6 +102,11 @@ export class AnalysisWorker {
         return job?.onProgress(message.step, message.fraction);
       case 'read':
         return this.#answerRead(worker, job, message);
+      case 'list': {
+        const names = (await job?.files.list(message.what, message.path).catch(() => null)) ?? null;
+        if (worker === this.#worker) this.#send({ type: 'names', request: message.request, names });
+        return;
+      }
       case 'checked':
         job?.resolve(message.report);
         break;

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { siblingSegments } from '../checkpoint/siblingPath.js';
 import { BadInputError } from '../errors.js';
+import type { FileRole } from '../runtime/protocol.js';
 import type { JobFiles } from './analysisWorker.js';
 import { samplesFile } from './settings.js';
 
@@ -21,7 +22,17 @@ export class WorkspaceFiles implements JobFiles {
     this.samples = this.#samplesUri ? baseName(this.#samplesUri) : null;
   }
 
-  async read(what: 'checkpoint' | 'samples' | 'sibling', path: string): Promise<Uint8Array | null> {
+  async list(what: FileRole, path: string): Promise<readonly string[] | null> {
+    const uri = this.#locate(what, path);
+    const stat = await statOf(uri);
+    if (stat === undefined || !(stat.type & vscode.FileType.Directory)) return null;
+    // A folder's own time changes when files come or go.
+    this.seen.set(uri.toString(), uri);
+    const entries = await vscode.workspace.fs.readDirectory(uri);
+    return entries.flatMap(([name, type]) => (type & vscode.FileType.Directory ? [] : [name]));
+  }
+
+  async read(what: FileRole, path: string): Promise<Uint8Array | null> {
     const uri = this.#locate(what, path);
     this.seen.set(uri.toString(), uri);
     const stat = await statOf(uri);
@@ -36,9 +47,10 @@ export class WorkspaceFiles implements JobFiles {
     return vscode.workspace.fs.readFile(uri);
   }
 
-  #locate(what: 'checkpoint' | 'samples' | 'sibling', path: string): vscode.Uri {
+  #locate(what: FileRole, path: string): vscode.Uri {
     if (what === 'checkpoint') return this.checkpoint;
-    if (what === 'samples' && this.#samplesUri) return this.#samplesUri;
+    if (what === 'samples' && this.#samplesUri)
+      return path === '' ? this.#samplesUri : vscode.Uri.joinPath(this.#samplesUri, ...siblingSegments(path));
     return vscode.Uri.joinPath(this.checkpoint, '..', ...siblingSegments(path));
   }
 }

@@ -10,7 +10,14 @@ export function registerCodeActions(reports: Reports): vscode.Disposable {
   const provider: vscode.CodeActionProvider = {
     provideCodeActions: (document, _range, { diagnostics }) => {
       const ours = diagnostics.filter(({ source }) => source === diagnosticSource);
-      return ours.length === 0 ? [] : [...exportAction(document.uri, ours, reports), reportAction(document.uri, ours)];
+      if (ours.length === 0) return [];
+      const { uri } = document;
+      return [
+        ...exportAction(uri, ours, reports),
+        ...rangeAction(uri, ours, reports),
+        ...samplesAction(uri, ours),
+        reportAction(uri, ours),
+      ];
     },
   };
   return vscode.languages.registerCodeActionsProvider({ pattern: checkpointGlob }, provider, {
@@ -27,6 +34,32 @@ function exportAction(uri: vscode.Uri, diagnostics: vscode.Diagnostic[], reports
   action.command = boundCommand('rnnStability.exportFeedforward', title, uri, proposed.length);
   action.diagnostics = diagnostics;
   action.isPreferred = true;
+  return [action];
+}
+
+/** Codes are strings or hold one beside the link to their page. */
+function withCode(diagnostics: readonly vscode.Diagnostic[], ...codes: string[]): vscode.Diagnostic[] {
+  return diagnostics.filter(({ code }) => codes.includes(String(typeof code === 'object' ? code.value : code)));
+}
+
+/** Certificates for the range that the samples fill, where an assumed or a stated range does not suit them. */
+function rangeAction(uri: vscode.Uri, diagnostics: vscode.Diagnostic[], reports: Reports): vscode.CodeAction[] {
+  const concerned = withCode(diagnostics, 'default-input-range', 'samples-outside-range');
+  if (concerned.length === 0 || reports.report(uri)?.curve.measuredOn?.source !== 'samples') return [];
+  const title = vscode.l10n.t('Take the input range from the samples');
+  const action = new vscode.CodeAction(title, vscode.CodeActionKind.QuickFix);
+  action.command = boundCommand('rnnStability.useSampleRange', title, uri);
+  action.diagnostics = concerned;
+  return [action];
+}
+
+function samplesAction(uri: vscode.Uri, diagnostics: vscode.Diagnostic[]): vscode.CodeAction[] {
+  const concerned = withCode(diagnostics, 'no-samples', 'too-few-samples', 'inconclusive', 'bad-samples');
+  if (concerned.length === 0) return [];
+  const title = vscode.l10n.t('Choose sample sequences…');
+  const action = new vscode.CodeAction(title, vscode.CodeActionKind.QuickFix);
+  action.command = boundCommand('rnnStability.chooseSamples', title, uri);
+  action.diagnostics = concerned;
   return [action];
 }
 

@@ -12,6 +12,8 @@ export interface Commands {
     length?: number | readonly vscode.Uri[],
   ) => Promise<vscode.Uri | undefined>;
   'rnnStability.checkWorkspace': () => Promise<void>;
+  'rnnStability.chooseSamples': (resource?: vscode.Uri) => Promise<void>;
+  'rnnStability.useSampleRange': (resource?: vscode.Uri) => Promise<void>;
 }
 
 export type CommandId = keyof Commands;

@@ -52,6 +52,12 @@ export class ReportPage implements vscode.Disposable {
         this.reports.cancel(this.uri);
         this.exports.cancel(this.uri);
         return;
+      case 'chooseSamples':
+      case 'useSampleRange': {
+        const { command, arguments: args = [] } = boundCommand(`rnnStability.${message.type}`, '', this.uri);
+        await vscode.commands.executeCommand(command, ...(args as unknown[]));
+        return;
+      }
       case 'export': {
         const { command, arguments: args = [] } = boundCommand('rnnStability.exportFeedforward', '', this.uri, message.length);
         await vscode.commands.executeCommand(command, ...(args as unknown[]));

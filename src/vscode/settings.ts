@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { parseInputRange } from '../jobs/inputRange.js';
 import { defaultCheckOptions, type CheckOptions } from '../jobs/jobs.js';
 
 const section = 'rnnStability';
@@ -13,7 +14,8 @@ export function checkOptions(resource: vscode.Uri): CheckOptions {
     ...defaultCheckOptions,
     ...(isFinite(epsilon) && epsilon > 0 ? { epsilon } : {}),
     ...(isFinite(maxLength) && maxLength >= 1 ? { maxLength: Math.floor(maxLength) } : {}),
-    ...(isRange(range) ? { inputRange: { lower: range[0], upper: range[1] } } : {}),
+    ...(settings.get<unknown>('at') === 'output' ? { at: 'output' } : {}),
+    ...inputRange(range),
   };
 }
 
@@ -41,9 +43,38 @@ export function excludeGlob(folder: vscode.WorkspaceFolder): string | null {
 
 /** Whether a change of settings can alter the report of this checkpoint. */
 export function affectsReport(change: vscode.ConfigurationChangeEvent, resource: vscode.Uri): boolean {
-  return ['epsilon', 'inputRange', 'samples', 'maxLength'].some((key) =>
+  return ['epsilon', 'at', 'inputRange', 'samples', 'maxLength'].some((key) =>
     change.affectsConfiguration(`${section}.${key}`, resource),
   );
+}
+
+/** [lower, upper], "samples", or an object with one range per feature; anything else is as good as none. */
+function inputRange(value: unknown): Pick<CheckOptions, 'inputRange'> {
+  if (value === 'samples') return { inputRange: value };
+  if (isRange(value)) return { inputRange: { lower: value[0], upper: value[1] } };
+  try {
+    return { inputRange: parseInputRange(value, 'rnnStability.inputRange') };
+  } catch {
+    return {};
+  }
+}
+
+/** The samples that checkpoints of this folder are measured on; undefined: those beside each of them. */
+export async function setSamples(resource: vscode.Uri, samples: vscode.Uri | undefined): Promise<void> {
+  const folder = vscode.workspace.getWorkspaceFolder(resource);
+  const inside = samples && folder && vscode.workspace.getWorkspaceFolder(samples) === folder;
+  await update(resource, 'samples', inside ? vscode.workspace.asRelativePath(samples, false) : samples?.fsPath);
+}
+
+/** Lets the input range of this folder's checkpoints be taken from their samples. */
+export async function takeRangeFromSamples(resource: vscode.Uri): Promise<void> {
+  await update(resource, 'inputRange', 'samples');
+}
+
+async function update(resource: vscode.Uri, key: string, value: string | undefined): Promise<void> {
+  const inFolder = vscode.workspace.getWorkspaceFolder(resource) !== undefined;
+  const target = inFolder ? vscode.ConfigurationTarget.WorkspaceFolder : vscode.ConfigurationTarget.Global;
+  await vscode.workspace.getConfiguration(section, resource).update(key, value, target);
 }
 
 function isFinite(value: unknown): value is number {

@@ -6,7 +6,7 @@ import { nodeFiles } from '../../src/cli/nodeFiles.js';
 import { check } from '../../src/jobs/check.js';
 import { exportTruncated } from '../../src/jobs/export.js';
 import { defaultCheckOptions, type CheckOptions, type CheckpointFiles } from '../../src/jobs/jobs.js';
-import { settledLength } from '../../src/stability/errorCurve.js';
+import { smallestLength } from '../../src/stability/errorCurve.js';
 import { checkpointPath, hasCheckpoint } from '../support/checkpoints.js';
 import { runtime } from '../support/runtime.js';
 import { framesOf, spectrum, speech } from '../support/speech.js';
@@ -161,7 +161,7 @@ describe.each(published)('$name', (model) => {
     // Three streams are too few for a statement, whatever they show.
     expect(report.safeLength).toBeNull();
     expect(report.diagnostics.map((d) => d.code)).toContain('too-few-samples');
-    const reached = settledLength(report.curve.k, report.curve.measured!, report.epsilon);
+    const reached = smallestLength(report.curve.k, report.curve.measured!, report.epsilon);
     if (reached === null) expect(report.streaming!.cost).toBeNull();
     await expect(exportTruncated(files(), { ...options, length: 'auto' }, runtime, silent)).rejects.toMatchObject({
       code: 'no-safe-length',

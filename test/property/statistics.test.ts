@@ -109,7 +109,9 @@ function curveOf(process: Process, sequences: number, lengths: number, random: R
   const errors = Array.from({ length: sequences }, () => process.sample(random, lengths));
   const perSequence = Array.from({ length: lengths }, (_, k) => Float64Array.from(errors, (e) => e[k]!));
   const worst = perSequence.map((row) => Math.max(...row));
-  return { k: perSequence.map((_, k) => k), worst, perSequence, sequences, windows: new Int32Array(lengths).fill(sequences) };
+  const k = perSequence.map((_, length) => length);
+  const windows = new Int32Array(lengths).fill(sequences);
+  return { k, worst, worstAt: k.map(() => ({ sequence: 0, position: 0 })), perSequence, sequences, windows };
 }
 
 describe('the statistical length', () => {
@@ -155,11 +157,30 @@ describe('the statistical length', () => {
     expect(statisticalLength(curve, epsilon, 0.99, 0.95)).toEqual({ kind: 'too-few', sequences: 298, needed: 299 });
   });
 
+  it('starts at the longest length that enough sequences reach', () => {
+    // 300 sequences, of which only 100 are long enough for k = 3; all of them are bad at k = 0 alone.
+    const row = (error: number, reached: number) => Float64Array.from({ length: 300 }, (_, i) => (i < reached ? error : NaN));
+    const perSequence = [row(1, 300), row(0, 300), row(0, 300), row(0, 100)];
+    const curve: MeasuredCurve = {
+      k: [0, 1, 2, 3],
+      worst: [1, 0, 0, 0],
+      worstAt: perSequence.map(() => ({ sequence: 0, position: 0 })),
+      perSequence,
+      sequences: 300,
+      windows: Int32Array.of(300, 300, 300, 100),
+    };
+    expect(statisticalLength(curve, epsilon, 0.99, 0.95)).toMatchObject({ kind: 'found', k: 1 });
+    expect(statisticalLength({ ...curve, perSequence: perSequence.map(() => row(0, 100)) }, epsilon, 0.99, 0.95).kind).toBe(
+      'not-reached',
+    );
+  });
+
   it('finds nothing where errors stay, and stops at the first length that fails', () => {
     const row = (error: number) => new Float64Array(300).fill(error);
     const curve = (errors: number[]): MeasuredCurve => ({
       k: errors.map((_, k) => k),
       worst: errors,
+      worstAt: errors.map(() => ({ sequence: 0, position: 0 })),
       perSequence: errors.map(row),
       sequences: 300,
       windows: new Int32Array(errors.length).fill(300),

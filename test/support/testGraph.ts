@@ -66,6 +66,12 @@ export class TestGraph {
     return name;
   }
 
+  scalar(value: number): string {
+    const name = `f${this.count++}`;
+    this.initializers.push(weights(name, [], [value]));
+    return name;
+  }
+
   floats(values: readonly number[]): string {
     const name = this.name('f');
     this.initializers.push(weights(name, [values.length], values));

@@ -9,7 +9,12 @@ import { AnalysisWorker, type JobFiles } from '../../src/vscode/analysisWorker.j
 /** The host's side of the worker protocol, against small workers that behave well and badly. */
 
 const folder = mkdtempSync(join(tmpdir(), 'rnn-stability-worker-'));
-const files: JobFiles = { name: 'net.onnx', samples: null, read: () => Promise.resolve(new Uint8Array([1, 2, 3])) };
+const files: JobFiles = {
+  name: 'net.onnx',
+  samples: null,
+  read: () => Promise.resolve(new Uint8Array([1, 2, 3])),
+  list: () => Promise.resolve(null),
+};
 let scripts = 0;
 let worker: AnalysisWorker | undefined;
 

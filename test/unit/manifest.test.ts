@@ -46,6 +46,8 @@ describe('the manifest', () => {
       'rnnStability.check': 'Check RNN stability',
       'rnnStability.exportFeedforward': 'Export truncated feedforward ONNX',
       'rnnStability.checkWorkspace': 'Check all RNN checkpoints in workspace',
+      'rnnStability.chooseSamples': 'Choose sample sequences',
+      'rnnStability.useSampleRange': 'Take the input range from the samples',
     });
   });
 

@@ -1,12 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { isFromPage } from '../../src/report/messages.js';
+import { markdownReport } from '../../src/report/markdown.js';
 import { proposedLength } from '../../src/report/proposedLength.js';
 import type { StabilityReport } from '../../src/report/report.js';
+import { textReport } from '../../src/report/text.js';
 import { siblingSegments } from '../../src/checkpoint/siblingPath.js';
 import { curveData, hasCurve, lastDrawn, tableRows, valuesAt } from '../../webview/curveData.js';
 import { bytes, lambda, number, percent, range } from '../../webview/format.js';
 import { initialState, restoredState } from '../../webview/state.js';
-import { curveSummary, measuredOn, promiseAt, safeLengthBasis } from '../../webview/words.js';
+import { bandText, curveSummary, dataFacts, measuredOn, promiseAt, safeLengthBasis, worstWindow } from '../../webview/words.js';
 
 /** What the report page says, apart from the page. */
 
@@ -129,6 +131,60 @@ describe('the words', () => {
   });
 });
 
+describe('what was measured', () => {
+  const measured = report({
+    at: 'output',
+    curve: {
+      k: [0, 1, 2],
+      bound: null,
+      measured: [1, 0.1, 1e-4],
+      band: { share: 0.99, median: [0.5, 0.01, 1e-5], quantile: [1, 0.05, 1e-4] },
+      worstAt: { sequence: [3, 1200, 0], position: [9, 8, 7] },
+      measuredOn: { source: 'synthetic', sequences: 24, windows: 48 },
+    },
+    data: {
+      source: 'synthetic',
+      lyapunovExponent: -0.105,
+      lyapunovError: 0.002,
+      lambda: 0.9,
+      effectiveMemory: 10,
+      worstFound: { k: 2, error: 0.2, dataError: 0.1, startedFrom: 5 },
+      layers: [{ name: 'lstm', lyapunovExponent: -0.105, lyapunovError: 0.002, jacobianNorm: null, unitMemory: [1, null, 2] }],
+    },
+  });
+
+  it('names the place of the error, the band and the worst window', () => {
+    expect(curveSummary(measured)).toContain('Error of the model’s own outputs');
+    expect(bandText(measured)).toContain('99 % of them');
+    expect(worstWindow(measured, 1)).toBe('sequence 1,200, step 8');
+    expect([bandText(report()), worstWindow(report(), 1)]).toEqual([undefined, undefined]);
+  });
+
+  it('tells the facts along the data, and that synthetic input promises nothing', () => {
+    const facts = dataFacts(measured);
+    expect(facts.map(([name, value]) => [name, value])).toEqual([
+      ['Lyapunov exponent', '−0.105 ± 0.002'],
+      ['λ along the data', '0.9'],
+      ['Effective memory', '10 steps'],
+      ['Worst found at k = 2', '0.2'],
+    ]);
+    expect(facts[0]![2]).toContain('synthetic input, which promises nothing');
+    expect(dataFacts(report())).toEqual([]);
+    const diverging = report({ data: { ...measured.data!, effectiveMemory: null, lambda: 1.1 } });
+    expect(dataFacts(diverging)[2]).toEqual(['Effective memory', 'none', 'Differences do not shrink.']);
+  });
+
+  it('is in the text report, unit by unit', () => {
+    const text = textReport(measured);
+    expect(text).toContain("0.001 at the model's outputs");
+    expect(text).toContain('half of the units up to 2 steps; longest unit 1: over 2, unit 2: 2, unit 0: 1');
+    expect(text).toContain("error 0.2 at k = 2 by search within the input range; the data's worst is 0.1");
+    expect(text).toMatch(/k +error bound +measured \(synthetic\) +99 % of sequences +half of them +worst window/);
+    expect(text).toContain('sequence 1200, step 8');
+    expect(markdownReport(measured)).toContain('synthetic input, no guarantee');
+  });
+});
+
 describe('the proposed length', () => {
   it('is the safe one, else one measured below epsilon from there on, else the longest', () => {
     expect(proposedLength(report())).toEqual({ length: 10, basis: 'safe' });
@@ -144,7 +200,8 @@ describe('the proposed length', () => {
 
 describe('what comes from outside', () => {
   it('messages of the page are checked', () => {
-    expect([{ type: 'ready' }, { type: 'export', length: 3 }, { type: 'reveal', path: 'x' }].every(isFromPage)).toBe(true);
+    const good = [{ type: 'ready' }, { type: 'useSampleRange' }, { type: 'export', length: 3 }, { type: 'reveal', path: 'x' }];
+    expect(good.every(isFromPage)).toBe(true);
     const bad = [
       null,
       'ready',

@@ -6,8 +6,9 @@ import { readOnnx } from '../../src/checkpoint/onnx/reader.js';
 import { readModel } from '../../src/checkpoint/onnx/model.js';
 import { compareWithOriginal } from '../../src/truncation/verify.js';
 import { truncateToWindow } from '../../src/truncation/window.js';
-import { readModelInputs, sampleBatch } from '../../src/samples/modelInputs.js';
-import { readSamples } from '../../src/samples/npy.js';
+import { readModelInputs } from '../../src/samples/modelInputs.js';
+import { readSamples } from '../../src/samples/formats.js';
+import { sampleBatches } from '../../src/samples/sampleBatches.js';
 import { runtime } from '../support/runtime.js';
 import { Workbench } from './workbench.js';
 
@@ -77,11 +78,8 @@ describe('RNN Stability in VS Code', () => {
     const original = readOnnx(readFileSync(join(workspace, 'oscillator-rnn.onnx')), new Map());
     const k = Number(/truncated-(\d+)/.exec(name!)![1]);
     const axes = readModelInputs(original);
-    const samples = sampleBatch(
-      axes,
-      readSamples(readFileSync(join(workspace, 'oscillator-rnn.samples.npz')), 'samples'),
-      'samples',
-    );
+    const bytes = readFileSync(join(workspace, 'oscillator-rnn.samples.npz'));
+    const samples = sampleBatches(axes, readSamples([{ name: 'samples', bytes }]), 'samples')[0]!;
     const compared = await compareWithOriginal(
       original,
       axes,

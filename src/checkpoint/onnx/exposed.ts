@@ -20,6 +20,16 @@ export function withOutputs(model: ModelProto & { graph: GraphProto }, names: re
   return create(ModelProtoSchema, { ...plain(model), graph });
 }
 
+/** @param dims null: of any size; absent: of any shape */
+export function declared(name: string, elemType: number, dims?: readonly (number | null)[]): ValueInfoProto {
+  const dim = dims?.map((d) =>
+    create(TensorShapeProto_DimensionSchema, d === null ? {} : { value: { case: 'dimValue', value: BigInt(d) } }),
+  );
+  const shape = dim && create(TensorShapeProtoSchema, { dim });
+  const tensor = create(TypeProto_TensorSchema, { elemType, ...(shape ? { shape } : {}) });
+  return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }) });
+}
+
 /** A declared tensor with one dimension changed; null: of any size. What declares no shape stays as it is. */
 export function withDimension(info: ValueInfoProto, axis: number, size: number | null): ValueInfoProto {
   const type = info.type?.value;

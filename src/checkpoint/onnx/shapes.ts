@@ -1,5 +1,5 @@
 import { BadInputError } from '../../errors.js';
-import { intAttribute, intsAttribute } from './attributes.js';
+import { intAttribute, intsAttribute, stringAttribute } from './attributes.js';
 import { normalAxis, sliceRanges, type Constants } from './constants.js';
 import { dimSize, reshapeDims, type Atom, type Dim, type Shape, type ShapeElement } from './dims.js';
 import { isStandard, nodeLabel } from './model.js';
@@ -204,6 +204,10 @@ export class Shapes {
         this.set(output, [x[intAttribute(node, 'transA') ? 1 : 0]!, b[intAttribute(node, 'transB') ? 0 : 1]!]);
         return;
       }
+      case 'Conv':
+      case 'MaxPool':
+      case 'AveragePool':
+        return this.inferWindowed(node, x, node.opType === 'Conv' ? input(1) : null);
       case 'Gather': {
         const index = input(1);
         if (!x || !index) return;
@@ -270,6 +274,27 @@ export class Shapes {
     const state = batchFirst ? [batch, directions, hidden] : [directions, batch, hidden];
     this.set(node.output[1], state);
     this.set(node.output[2], state);
+  }
+
+  /** Operators whose window slides along the axes behind the channels: an axis that keeps its size stays the same axis. */
+  private inferWindowed(node: NodeProto, x: Shape | null, weight: Shape | null): void {
+    const rank = (x?.length ?? 2) - 2;
+    const kernel = intsAttribute(node, 'kernel_shape') ?? weight?.slice(2).map((dim) => dimSize(dim) ?? 0);
+    if (!x || rank < 1 || kernel?.length !== rank || (node.opType === 'Conv' && !weight)) return;
+    const list = (name: string, otherwise: number, length = rank) =>
+      intsAttribute(node, name) ?? new Array<number>(length).fill(otherwise);
+    const [strides, dilations, pads] = [list('strides', 1), list('dilations', 1), list('pads', 0, 2 * rank)];
+    const auto = stringAttribute(node, 'auto_pad') ?? 'NOTSET';
+    const spatial = x.slice(2).map((dim, i) => {
+      const span = dilations[i]! * (kernel[i]! - 1);
+      const lost = auto.startsWith('SAME') ? 0 : span - (auto === 'NOTSET' ? pads[i]! + pads[rank + i]! : 0);
+      if (lost === 0 && strides[i] === 1) return dim;
+      const size = dimSize(dim);
+      return size === null || intAttribute(node, 'ceil_mode') === 1
+        ? [this.atom(null)]
+        : this.literal(Math.floor((size - lost - 1) / strides[i]!) + 1);
+    });
+    this.set(node.output[0], [x[0]!, weight ? weight[0]! : x[1]!, ...spatial]);
   }
 
   private inferSlice(node: NodeProto, x: Shape | null): void {

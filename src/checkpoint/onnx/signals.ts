@@ -1,14 +1,37 @@
 import { activation, activationNames } from '../../network/activation.js';
 import { matrix, transposed } from '../../network/matrix.js';
-import type { Signal, SourceSignal } from '../../network/signal.js';
-import { floatAttribute, intAttribute, intsAttribute } from './attributes.js';
+import { walkSignal, type Signal, type SourceSignal } from '../../network/signal.js';
+import { floatAttribute, intAttribute, intsAttribute, stringAttribute } from './attributes.js';
 import { normalAxis, sliceRanges, type Constants } from './constants.js';
+import { convolutionMatrix } from './convolution.js';
 import { dimSize, type Shape } from './dims.js';
+import { elementwise } from './elementwise.js';
 import { isStandard, nodeLabel } from './model.js';
 import type { NodeProto } from './onnx_pb.js';
 import { isRecurrent } from './recurrent.js';
 import type { Shapes } from './shapes.js';
 import type { Tensor } from './tensor.js';
+
+/** Values that operators without a signal of their own cannot leave. */
+const knownRanges: Readonly<Record<string, { lower: number; upper: number }>> = {
+  Softmax: { lower: 0, upper: 1 },
+  Sin: { lower: -1, upper: 1 },
+  Cos: { lower: -1, upper: 1 },
+  Erf: { lower: -1, upper: 1 },
+  Sign: { lower: -1, upper: 1 },
+};
+
+/** Factors between 0 and 1: times these, a range holds zero as well. */
+function anyShare(size: number): Signal {
+  return { kind: 'source', size, name: '', operator: null, range: { lower: 0, upper: 1 }, recurrent: false };
+}
+
+/** True where a range would only be the stated one, of a tensor that is no input. */
+function isFree(signal: Signal): boolean {
+  let free = false;
+  walkSignal(signal, (s) => (free ||= s.kind === 'source' && s.operator !== null && s.range === null && !s.within));
+  return free;
+}
 
 /**
  * Reads backwards from a layer's X what it is made of, as a Signal over one time step. The features of a tensor are its
@@ -21,6 +44,7 @@ export class SignalReader {
   /**
    * @param outside ids of the atoms that are this layer's time and batch
    * @param layerOf index of the layer whose Y a tensor is, if that layer runs along the same time axis
+   * @param anyPosition true where a single position of the sequence may be picked on the way: what is read then speaks of that one
    */
   constructor(
     private readonly constants: Constants,
@@ -28,12 +52,18 @@ export class SignalReader {
     private readonly graphInputs: ReadonlySet<string>,
     private readonly outside: ReadonlySet<number>,
     private readonly layerOf: (name: string) => number | null,
+    private readonly anyPosition = false,
   ) {}
 
   /** @param size features that the reader of the tensor expects */
   read(name: string, size: number): Signal {
     const signal = this.signal(name);
     return signal && signal.size === size ? signal : this.source(name, size);
+  }
+
+  /** A tensor with all its features; null where these cannot be told from time and batch. */
+  whole(name: string): Signal | null {
+    return this.signal(name);
   }
 
   private signal(name: string): Signal | null {
@@ -53,33 +83,25 @@ export class SignalReader {
 
   private source(name: string, size: number): SourceSignal {
     const node = this.constants.producer(name);
+    const within = node && isStandard(node) ? this.rangeAcross(node, size) : null;
     return {
       kind: 'source',
       size,
       name,
       operator: node ? { type: node.opType, node: nodeLabel(node) } : null,
-      range: node ? this.outputRange(node) : null,
+      range: node && isStandard(node) ? (knownRanges[node.opType] ?? this.clipRange(node)) : null,
       recurrent: this.dependsOnRecurrence(name, new Set()),
+      ...(within ? { within } : {}),
     };
   }
 
-  /** Values that an operator cannot leave, whatever it reads. */
-  private outputRange(node: NodeProto): SourceSignal['range'] {
-    switch (node.opType) {
-      case 'Softmax':
-        return { lower: 0, upper: 1 };
-      case 'Sin':
-      case 'Cos':
-        return { lower: -1, upper: 1 };
-      case 'Clip': {
-        const limit = (name: string, input: number) =>
-          this.constants.value(node.input[input] ?? '')?.data[0] ?? floatAttribute(node, name);
-        const [lower, upper] = [limit('min', 1), limit('max', 2)];
-        return lower !== undefined && upper !== undefined && lower <= upper ? { lower, upper } : null;
-      }
-      default:
-        return null;
-    }
+  /** The limits of a Clip, whatever it reads. */
+  private clipRange(node: NodeProto): SourceSignal['range'] {
+    if (node.opType !== 'Clip') return null;
+    const limit = (name: string, input: number) =>
+      this.constants.value(node.input[input] ?? '')?.data[0] ?? floatAttribute(node, name);
+    const [lower, upper] = [limit('min', 1), limit('max', 2)];
+    return lower !== undefined && upper !== undefined && lower <= upper ? { lower, upper } : null;
   }
 
   private dependsOnRecurrence(name: string, seen: Set<string>): boolean {
@@ -118,6 +140,10 @@ export class SignalReader {
   private through(node: NodeProto, name: string, size: number): Signal | null {
     const input = node.input[0] ?? '';
     const from = () => this.signal(input);
+    if (this.anyPosition && this.picksPosition(node)) {
+      const signal = from();
+      return signal?.size === size ? signal : null;
+    }
     const known = activationNames.find((a) => a === node.opType);
     if (known) {
       const signal = from();
@@ -160,7 +186,25 @@ export class SignalReader {
         return this.dense(node, size);
       case 'BatchNormalization':
         return this.batchNormalization(node, size);
+      case 'LayerNormalization':
+        return this.layerNormalization(node, size);
+      case 'Softmax':
+      case 'LogSoftmax': {
+        const rank = this.shapes.shape(input)?.length ?? 0;
+        const axis = intAttribute(node, 'axis');
+        const signal = from();
+        // Old operator sets have another default and take all axes behind it together, which is the same for the last axis alone.
+        const last = axis === undefined ? rank === 2 : normalAxis(axis, rank, node) === rank - 1;
+        const fits = signal?.size === size && last && this.featureAxis(input) === rank - 1;
+        return fits ? { kind: 'softmax', size, from: signal, log: node.opType === 'LogSoftmax' } : null;
+      }
+      case 'ReduceMean':
+      case 'ReduceSum':
+        return this.reduced(node, size);
+      case 'Conv':
+        return this.pointwiseConvolution(node, size);
       default:
+        return elementwise(node, size, from, (operand) => this.operand(operand, name));
         return null;
     }
   }
@@ -174,6 +218,18 @@ export class SignalReader {
         .filter((id) => this.outside.has(id))
         .join();
     return atoms(input) === atoms(output);
+  }
+
+  /** Gather or Slice of one position along time, which leaves the features as they are. */
+  private picksPosition(node: NodeProto): boolean {
+    const before = this.shapes.shape(node.input[0] ?? '');
+    if (!before || (node.opType !== 'Gather' && node.opType !== 'Slice')) return false;
+    const axes =
+      node.opType === 'Gather'
+        ? [intAttribute(node, 'axis') ?? 0]
+        : (intsAttribute(node, 'axes') ?? this.constants.integers(node.input[3]) ?? [0]);
+    const along = axes.map((axis) => before[normalAxis(axis, before.length, node)]!);
+    return along.length === 1 && along[0]!.length > 0 && along[0]!.every((atom) => this.outside.has(atom.id));
   }
 
   private transpose(node: NodeProto, size: number): Signal | null {
@@ -316,7 +372,8 @@ export class SignalReader {
     }
     const left = this.signal(a);
     const right = this.signal(b);
-    if (left?.size !== size || right?.size !== size || (op !== 'Add' && op !== 'Sub')) return null;
+    if (left?.size !== size || right?.size !== size || op === 'Div') return null;
+    if (op === 'Mul') return { kind: 'product', size, parts: [left, right] };
     return {
       kind: 'sum',
       size,
@@ -349,6 +406,79 @@ export class SignalReader {
     const values = bias && this.perFeature(bias, node.output[0]!);
     const beta = floatAttribute(node, 'beta') ?? 1;
     return values && { kind: 'sum', size, parts: [linear, { kind: 'constant', size, value: values.map((v) => v * beta) }] };
+  }
+
+  /** A constant operand of an elementwise operator, one number per feature; null: absent or not constant. */
+  private operand(name: string, output: string): Float64Array | null {
+    const value = name === '' ? null : this.constants.value(name);
+    return value && this.perFeature(value, output);
+  }
+
+  private layerNormalization(node: NodeProto, size: number): Signal | null {
+    const input = node.input[0]!;
+    const from = this.signal(input);
+    const rank = this.shapes.shape(input)?.length ?? 0;
+    const axis = normalAxis(intAttribute(node, 'axis') ?? -1, rank, node);
+    if (from?.size !== size || axis !== rank - 1 || this.featureAxis(input) !== axis) return null;
+    const scale = this.operand(node.input[1] ?? '', node.output[0]!);
+    const shift = node.input[2] ? this.operand(node.input[2], node.output[0]!) : new Float64Array(size);
+    const epsilon = floatAttribute(node, 'epsilon') ?? 1e-5;
+    return scale && shift ? { kind: 'normalised', size, from, scale, shift, epsilon } : null;
+  }
+
+  /** The sum or mean over all features of a position. */
+  private reduced(node: NodeProto, size: number): Signal | null {
+    const input = node.input[0]!;
+    const from = this.signal(input);
+    const rank = this.shapes.shape(input)?.length ?? 0;
+    const axes = intsAttribute(node, 'axes') ?? this.constants.integers(node.input[1]);
+    if (!from || size !== 1 || axes?.length !== 1 || this.featureAxis(input) !== normalAxis(axes[0]!, rank, node)) return null;
+    const weight = node.opType === 'ReduceMean' ? 1 / from.size : 1;
+    return { kind: 'linear', size, from, matrix: matrix(1, from.size, new Float64Array(from.size).fill(weight)) };
+  }
+
+  /** A convolution whose kernel covers one position: a dense layer over the channels. */
+  private pointwiseConvolution(node: NodeProto, size: number): Signal | null {
+    const input = node.input[0]!;
+    const from = this.signal(input);
+    const kernel = convolutionMatrix(node, this.constants);
+    if (
+      !from ||
+      kernel?.taps !== 1 ||
+      this.featureAxis(input) !== 1 ||
+      kernel.matrix.cols !== from.size ||
+      kernel.matrix.rows !== size
+    )
+      return null;
+    if (!this.keepsTime(input, node.output[0]!)) return null;
+    const linear: Signal = { kind: 'linear', size, from, matrix: kernel.matrix };
+    return kernel.bias ? { kind: 'sum', size, parts: [linear, { kind: 'constant', size, value: kernel.bias }] } : linear;
+  }
+
+  /**
+   * A signal whose range holds the values of an operator that mixes positions: the range of its input is the same at all of
+   * them. A convolution also reads zeros beyond the ends.
+   */
+  private rangeAcross(node: NodeProto, size: number): Signal | null {
+    const input = node.input[0] ?? '';
+    const shape = this.shapes.shape(input);
+    const mixes = ['Conv', 'MaxPool', 'AveragePool', 'GlobalAveragePool', 'GlobalMaxPool'].includes(node.opType);
+    if (!mixes || !shape) return null;
+    // Its own spatial axes are positions here, whatever the layer calls time.
+    const outside = new Set([...this.outside, ...[shape[0]!, ...shape.slice(2)].flat().map((atom) => atom.id)]);
+    const reader = new SignalReader(this.constants, this.shapes, this.graphInputs, outside, this.layerOf);
+    const from = reader.whole(input);
+    if (!from || isFree(from)) return null;
+    const padded: Signal = { kind: 'product', size: from.size, parts: [from, anyShare(from.size)] };
+    const reach =
+      intsAttribute(node, 'pads')?.some((p) => p > 0) || stringAttribute(node, 'auto_pad')?.startsWith('SAME') ? padded : from;
+    if (node.opType !== 'Conv') return from.size === size ? reach : null;
+    const kernel = convolutionMatrix(node, this.constants);
+    if (!kernel || kernel.matrix.rows !== size || kernel.matrix.cols !== from.size * kernel.taps) return null;
+    const parts = new Array<Signal>(kernel.taps).fill(reach);
+    const taps: Signal = { kind: 'concat', size: kernel.matrix.cols, parts };
+    const linear: Signal = { kind: 'linear', size, from: taps, matrix: kernel.matrix };
+    return kernel.bias ? { kind: 'sum', size, parts: [linear, { kind: 'constant', size, value: kernel.bias }] } : linear;
   }
 
   private batchNormalization(node: NodeProto, size: number): Signal | null {

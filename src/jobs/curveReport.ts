@@ -1,5 +1,5 @@
 import type { MeasuredCurve } from '../measurement/measuredCurve.js';
-import type { StatisticalLength } from '../measurement/statisticalLength.js';
+import { quantileOf, type StatisticalLength } from '../measurement/statisticalLength.js';
 import type { Diagnostic, StabilityReport } from '../report/report.js';
 import type { CheckOptions } from './jobs.js';
 
@@ -40,13 +40,22 @@ export function mergeCurves(
   curve: { k: number[]; bound: number[] | null },
   measured: MeasuredCurve | null,
   source: 'samples' | 'synthetic',
+  quantile: number,
 ): StabilityReport['curve'] {
-  const values = measured && new Map(measured.k.map((length, i) => [length, measured.worst[i]!]));
-  const reached = values ? curve.k.findIndex((length) => !values.has(length)) : 0;
+  if (!measured) return { k: curve.k, bound: curve.bound, measured: null, measuredOn: null };
+  const slots = new Map(measured.k.map((length, i) => [length, i]));
+  const missing = curve.k.findIndex((length) => !slots.has(length));
+  const rows = curve.k.slice(0, missing < 0 ? curve.k.length : missing).map((length) => slots.get(length)!);
+  const share = (q: number) => rows.map((i) => quantileOf(measured.perSequence[i]!, q));
   return {
     k: curve.k,
     bound: curve.bound,
-    measured: values && curve.k.slice(0, reached < 0 ? curve.k.length : reached).map((length) => values.get(length)!),
-    measuredOn: measured && { source, sequences: measured.sequences, windows: measured.windows.reduce((a, b) => a + b, 0) },
+    measured: rows.map((i) => measured.worst[i]!),
+    band: { share: quantile, median: share(0.5), quantile: share(quantile) },
+    worstAt: {
+      sequence: rows.map((i) => measured.worstAt[i]!.sequence),
+      position: rows.map((i) => measured.worstAt[i]!.position),
+    },
+    measuredOn: { source, sequences: measured.sequences, windows: measured.windows.reduce((a, b) => a + b, 0) },
   };
 }
