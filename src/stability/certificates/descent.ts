@@ -40,6 +40,8 @@ export function* descend(
   for (let step = 1; step <= steps; step++) {
     const { value, gradient } = evaluate(point);
     if (value < smallest) [smallest, best] = [value, Float64Array.from(point)];
+    // Nothing is left to gain where the value is the logarithm of zero.
+    if (!gradient.every(Number.isFinite)) break;
     const rate = lastRate + (firstRate - lastRate) * 0.5 * (1 + Math.cos((Math.PI * step) / steps));
     const [unbias1, unbias2] = [1 / (1 - firstDecay ** step), 1 / (1 - secondDecay ** step)];
     for (let i = 0; i < point.length; i++) {

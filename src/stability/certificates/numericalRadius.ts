@@ -247,7 +247,8 @@ export function* numericalRadius(
     next = run.next();
   }
   const d = next.value.map(Math.exp);
-  const r = Math.max(...new NumericalRadius(gain, 33).rotations(d, 24).map((rotation) => rotation.value));
+  // A nilpotent matrix has scales for every λ above zero; a smaller one than this is of no use.
+  const r = Math.max(1e-6, ...new NumericalRadius(gain, 33).rotations(d, 24).map((rotation) => rotation.value));
   if (!(r < 1)) return contractionCertificate(name, norm, r, null);
   const a = gain.data.map((v, p) => (d[Math.floor(p / n)]! * v) / d[p % n]!);
   // A little above the radius the iteration converges fast, and X is well conditioned.
