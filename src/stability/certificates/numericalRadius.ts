@@ -213,6 +213,8 @@ function* metricOf(x: Float64Array, n: number, d: Float64Array): Generator<numbe
         up(euclidean(rows.subarray(r * n, (r + 1) * n)) * (1 + relative), n),
       );
     },
+    // X ⪯ 2I.
+    squares: d.map((v) => up(2 * v * v, 4)),
     reach: columns.map((v, j) => up((v / d[j]!) * (1 + relative), n)),
     sizeOf: (bound) => {
       let sum = 0;
