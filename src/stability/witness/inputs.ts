@@ -26,8 +26,10 @@ export class TriedInputs {
 
   /** What follows both. */
   *commons(): Generator<Float64Array[]> {
-    yield [this.#rest()];
-    for (const share of [0.5, 1, 0]) yield [this.#held(share)];
+    const [rest, middle] = [this.#rest(), this.#held(0.5)];
+    yield [rest];
+    if (rest.some((v, i) => v !== middle[i])) yield [middle];
+    for (const share of [1, 0]) yield [this.#held(share)];
     for (let round = 0; round < 7; round++) {
       for (const scale of [1, 0.1, 0.4]) yield [this.#scattered(scale)];
       yield [this.#scattered(1), this.#scattered(1)];
