@@ -14,8 +14,10 @@ export interface Confirmed extends Omit<Witness, 'separator'> {
 const fewestSteps = 200;
 /** As many first steps as `findSeparator` needs. */
 const pathSteps = 256;
-/** Newton's method is tried where a state moves less than this in a period. */
-const nearlySettled = 1e-2;
+/** A trajectory creeps if it moves less than this share of the distance between the two in a period. */
+const slow = 0.1;
+/** It has arrived at an orbit where it is nearer to it than this share. */
+const near = 0.01;
 
 /** Drives both states of a candidate for many steps; null where the outputs merge, or come closer all the time. */
 export function* confirm(
@@ -50,10 +52,17 @@ export function* confirm(
   if (!staysApart(distances, threshold)) return null;
   const next = rotated(common, steps);
   const apart = distance(...states);
-  const orbits: [PeriodicOrbit | null, PeriodicOrbit | null] = [
-    yield* orbitOf(system, last[0], next, apart, budget),
-    yield* orbitOf(system, last[1], next, apart, budget),
-  ];
+  const ahead = [
+    yield* orbitAhead(system, last[0], next, slow * apart, budget),
+    yield* orbitAhead(system, last[1], next, slow * apart, budget),
+  ] as const;
+  // Both creep towards one orbit: they forget, only slowly.
+  if (ahead[0] && ahead[1] && isSame(ahead[0].states[0]!, ahead[1].states[0]!)) return null;
+  const arrived = (side: 0 | 1) => {
+    const orbit = ahead[side];
+    return orbit && distance(orbit.states[0]!, states[side]) < near * apart ? orbit : null;
+  };
+  const orbits = [arrived(0), arrived(1)] as const;
   // Fewer steps than asked for are believed only where both trajectories have arrived.
   if (steps < asked && !orbits.every((orbit) => orbit && isAttracting(orbit))) return null;
   return {
@@ -70,27 +79,33 @@ export function* confirm(
   };
 }
 
-/** The orbit that a trajectory is on, or the attracting one that it creeps towards, much nearer than the other trajectory. */
-function* orbitOf(
+/**
+ * The orbit that a trajectory is on, or an attracting one that it creeps towards.
+ * @param step longest step of a trajectory that creeps, in a period
+ */
+function* orbitAhead(
   system: CausalSystem,
   last: readonly Float64Array[],
   inputs: readonly Float64Array[],
-  apart: number,
+  step: number,
   budget: Budget,
 ): Generator<number, PeriodicOrbit | null> {
   const settled = settledOrbit(system, last, inputs);
   if (settled) return settled;
   const end = last[last.length - 1]!;
   const before = last[last.length - 1 - inputs.length];
-  if (!before || distance(before, end) > nearlySettled) return null;
-  const near = yield* orbitNear(system, end, inputs, () => budget.share);
-  return near && isAttracting(near) && distance(near.states[0]!, end) < 0.1 * apart ? near : null;
+  if (!before || distance(before, end) > step) return null;
+  const orbit = yield* orbitNear(system, end, inputs, () => budget.share);
+  return orbit && isAttracting(orbit) ? orbit : null;
 }
 
-function kindOf([a, b]: readonly [PeriodicOrbit | null, PeriodicOrbit | null]): WitnessKind {
+function kindOf([a, b]: Witness['orbits']): WitnessKind {
   if (!a || !b) return 'unsettled';
-  const scale = 1 + a.states[0]!.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
-  return b.states.some((state) => distance(a.states[0]!, state) < 1e-6 * scale) ? 'two-phases' : 'two-orbits';
+  return b.states.some((state) => isSame(a.states[0]!, state)) ? 'two-phases' : 'two-orbits';
+}
+
+function isSame(a: Float64Array, b: Float64Array): boolean {
+  return distance(a, b) < 1e-6 * (1 + a.reduce((m, v) => Math.max(m, Math.abs(v)), 0));
 }
 
 /**

@@ -55,6 +55,12 @@ export interface WitnessOptions {
 /** The clearest first. */
 const kinds: readonly WitnessKind[] = ['two-orbits', 'two-phases', 'unsettled'];
 
+function isClearer(a: Confirmed, b: Confirmed | null): boolean {
+  if (!b) return true;
+  const order = kinds.indexOf(a.kind) - kinds.indexOf(b.kind);
+  return order < 0 || (order === 0 && a.distances.at(-1)! > b.distances.at(-1)!);
+}
+
 /** @yields the share of the budget that is spent */
 export function* findWitness(system: CausalSystem, options: WitnessOptions): Generator<number, Witness | null> {
   const budget = new Budget(options.budget);
@@ -62,7 +68,7 @@ export function* findWitness(system: CausalSystem, options: WitnessOptions): Gen
   let best: Confirmed | null = null;
   for (const candidate of yield* findCandidates(system, inputs, options.threshold, budget)) {
     const confirmed = yield* confirm(system, candidate, options, budget);
-    if (confirmed && (!best || kinds.indexOf(confirmed.kind) < kinds.indexOf(best.kind))) best = confirmed;
+    if (confirmed && isClearer(confirmed, best)) best = confirmed;
     if (best?.kind === 'two-orbits' || budget.share >= 1) break;
   }
   if (!best) return null;
