@@ -18,8 +18,6 @@ const smallestThreshold = 1e-3;
 /** In float64, by the cell equations, and in ONNX Runtime. */
 const confirmingSteps = 1000;
 const replayedSteps = 3000;
-/** Motion that has not settled proves nothing if it was followed for fewer steps. */
-const leastSteps = 900;
 /** Multiplications: some seconds each. */
 const budgets = { model: 3e9, layers: 2e9 } as const;
 const seed = 18051;
@@ -168,12 +166,6 @@ function thinned(distances: Float64Array): WitnessReport['distances'] {
     distance.push(distances.subarray(Math.max(0, t - stride + 1), t + 1).reduce((m, v) => Math.max(m, v), 0));
   }
   return { step, distance };
-}
-
-/** True where the witness speaks against the whole model, and not only of some slow drift that float64 shows. */
-export function provesInstability({ of, persistent, replay, common }: WitnessReport): boolean {
-  if (of === 'layer') return false;
-  return replay ? replay.staysApart : persistent || common.steps >= leastSteps;
 }
 
 export function witnessDiagnostic(witness: WitnessReport | null): Diagnostic[] {

@@ -1,5 +1,5 @@
 import { formatNumber } from './format.js';
-import type { WitnessReport } from './report.js';
+import type { StabilityReport, WitnessReport } from './report.js';
 
 /** A witness of instability in words. */
 
@@ -38,4 +38,13 @@ export function witnessInWords(witness: WitnessReport): string {
       : ' Replayed in ONNX Runtime, the outputs come together: this is seen in float64 only.';
   const { steps, distance: least } = witnessOutcome(witness);
   return `The recurrence does not forget every input of the range: ${after} leave its output ${formatNumber(distance)} apart; ${motionInWords(witness)}.${again} A model truncated to any length up to ${steps} answers both alike, so it errs by at least ${formatNumber(least / 2)} on one of them.`;
+}
+
+/** A row of a name and a value for tables; none without a witness. */
+export function witnessRows({ witness }: StabilityReport): string[][] {
+  if (!witness) return [];
+  const { steps, distance } = witnessOutcome(witness);
+  const where = witness.of === 'layer' ? `${witness.layers[0]} by itself` : 'the recurrent output';
+  const basis = witness.replay?.staysApart ? 'replayed in ONNX Runtime' : 'in float64';
+  return [['not forgotten', `${where} is ${formatNumber(distance)} apart after ${steps} common steps (${basis})`]];
 }
