@@ -35,6 +35,8 @@ interface Candidate {
 }
 
 const rate = ({ points, eigenvalue }: Candidate) => eigenvalue.modulus ** (1 / points.length);
+/** What is left of it if the eigenvalue errs as far as it may. */
+const sure = ({ points, eigenvalue }: Candidate) => Math.max(0, eigenvalue.modulus - eigenvalue.error) ** (1 / points.length);
 
 class Search {
   #spent = 0;
@@ -183,12 +185,12 @@ export function* jacobianLowerBound(cell: Cell, input: Box, states: ReachableSta
       if (start) found.push(yield* search.ascend(start));
     }
   }
-  let bound = 0;
-  for (const candidate of found.sort((a, b) => rate(b) - rate(a)).slice(0, 2)) {
+  // A search of few products can mistake a strongly non-normal Jacobian's eigenvalues: what is sure counts first.
+  const surest = found.sort((a, b) => sure(b) - sure(a) || rate(b) - rate(a)).slice(0, 2);
+  let bound = sure(surest[0]!);
+  for (const candidate of surest) {
     const proven = search.evaluate(candidate.points, search.proof(candidate.points.length), candidate);
-    if (!proven) continue;
-    const { modulus, error } = proven.eigenvalue;
-    bound = Math.max(bound, Math.max(0, modulus - error) ** (1 / candidate.points.length));
+    if (proven) bound = Math.max(bound, sure(proven));
     yield 1;
   }
   // The root and the products round.
