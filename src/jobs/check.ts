@@ -115,14 +115,14 @@ export async function runCheck(
   const witness =
     certifiedHolds || certifiedLength !== null || fixedLength !== null
       ? null
-      : await searchWitness(
+      : await searchWitness({
           network,
-          analysis.bounds,
-          data.range,
-          options.epsilon,
-          (system, histories, steps) => replaySequence(checkpoint.onnx, axes, system, histories, steps, runtime),
-          searching(progress, 0.5, 0.6),
-        );
+          bounds: analysis.bounds,
+          range: data.range,
+          epsilon: options.epsilon,
+          replay: (system, histories, steps) => replaySequence(checkpoint.onnx, axes, system, histories, steps, runtime),
+          progress: searching(progress, 0.5, 0.6),
+        });
 
   await progress('Measuring the truncation error', 0.6);
   const measured = await measure(checkpoint.onnx, axes, data, maxLength, certifiedLength, options, runtime, (f) =>

@@ -86,20 +86,20 @@ export async function checkStream(
     : await sensitivityOf(streaming, streams, runtime, () => progress('Measuring how errors grow', 0.75));
 
   const lambda = proven?.lambda ?? Infinity;
-  const searchingWitness = searching(progress, 0.75, 0.85);
+  const searchProgress = searching(progress, 0.75, 0.85);
   const witness =
     !analysis || analysis.lambda < 1
       ? null
-      : await searchWitness(
+      : await searchWitness({
           network,
-          analysis.bounds,
+          bounds: analysis.bounds,
           range,
-          options.epsilon,
-          proven &&
-            ((system, histories, steps) =>
-              replayStream(streaming, onnx, system, histories, steps, runtime, (f) => searchingWitness(f))),
-          searchingWitness,
-        );
+          epsilon: options.epsilon,
+          replay:
+            proven &&
+            ((system, histories, steps) => replayStream(streaming, onnx, system, histories, steps, runtime, searchProgress)),
+          progress: searchProgress,
+        });
   const bounds = (ofRecurrent ? proven?.curve : null) ?? { k: measured.error.k, bound: null };
   const findings: Findings = {
     lambda,

@@ -34,47 +34,77 @@ export type Replay = (
   commonSteps: number,
 ) => Promise<Float64Array | null>;
 
-export async function searchWitness(
-  network: RecurrentNetwork,
-  bounds: readonly LayerBounds[],
-  range: InputRange,
-  epsilon: number,
+/** What a search is for, and how it tells its progress. */
+export interface WitnessSearch {
+  readonly network: RecurrentNetwork;
+  /** Of every layer. */
+  readonly bounds: readonly LayerBounds[];
+  readonly range: InputRange;
+  readonly epsilon: number;
   /** null: the layers do not account for the whole model, so only single ones are looked at. */
-  replay: Replay | null,
-  progress: (fraction: number) => Promise<void>,
-): Promise<WitnessReport | null> {
+  readonly replay: Replay | null;
+  progress(fraction: number): Promise<void>;
+}
+
+export async function searchWitness(search: WitnessSearch): Promise<WitnessReport | null> {
   // The error of a truncated model is at least half of the distance: above ε, then.
-  const threshold = Math.max(2 * epsilon, smallestThreshold);
-  const options = (box: Box, budget: number): WitnessOptions => ({ range: box, threshold, budget, steps: confirmingSteps, seed });
-  if (replay) {
-    for (const reverse of [false, true]) {
-      const system = causalSystem(network, reverse, () => true);
-      if (!system || !reachesOutput(network, system)) continue;
-      const witness = await drive(findWitness(system, options(inputBox(system, range), budgets.model)), (f) => progress(f / 3));
-      if (!witness) continue;
-      const replayed = await replayWitness(system, witness, threshold, replay);
-      return describe(network, system, witness, threshold, 'model', replayed);
-    }
+  const threshold = Math.max(2 * search.epsilon, smallestThreshold);
+  return (await witnessOfModel(search, threshold)) ?? (await witnessOfLayer(search, threshold));
+}
+
+const options = (range: Box, threshold: number, budget: number): WitnessOptions => ({
+  range,
+  threshold,
+  budget,
+  steps: confirmingSteps,
+  seed,
+});
+
+/** The layers that the model's inputs drive, together. */
+function wholeSystems(network: RecurrentNetwork): CausalSystem[] {
+  const outputs = new Set(outputLayers(network));
+  return [false, true].flatMap((reverse) => {
+    const system = causalSystem(network, reverse, () => true);
+    return system?.outputs.every((c) => outputs.has(c.layer)) ? [system] : [];
+  });
+}
+
+async function witnessOfModel(
+  { network, range, replay, progress }: WitnessSearch,
+  threshold: number,
+): Promise<WitnessReport | null> {
+  if (!replay) return null;
+  for (const system of wholeSystems(network)) {
+    const search = findWitness(system, options(inputBox(system, range), threshold, budgets.model));
+    const witness = await drive(search, (f) => progress(f / 3));
+    if (!witness) continue;
+    const replayed = await replayWitness(system, witness, threshold, replay);
+    return describe(network, system, witness, threshold, 'model', replayed);
   }
-  const single = network.layers.flatMap((layer, l) => layer.directions.map((_, d) => [l, d] as const));
+  return null;
+}
+
+async function witnessOfLayer(
+  { network, bounds, replay, progress }: WitnessSearch,
+  threshold: number,
+): Promise<WitnessReport | null> {
+  // A system of one layer has been searched already.
+  const searched = replay ? wholeSystems(network).flatMap(({ components }) => (components.length === 1 ? components : [])) : [];
+  const left = network.layers.flatMap((layer, l) =>
+    layer.directions.flatMap((_, d) =>
+      isFinite(bounds[l]!.input) && !searched.some((c) => c.layer === l && c.direction === d) ? [[l, d] as const] : [],
+    ),
+  );
   let found: WitnessReport | null = null;
-  for (const [i, [l, d]] of single.entries()) {
-    const box = bounds[l]!.input;
-    if (!isFinite(box)) continue;
+  for (const [i, [l, d]] of left.entries()) {
     const system = singleSystem(network, l, d);
-    const search = findWitness(system, options(box, budgets.layers / single.length));
-    const witness = await drive(search, (f) => progress((1 + (2 * (i + f)) / single.length) / 3));
+    const search = findWitness(system, options(bounds[l]!.input, threshold, budgets.layers / left.length));
+    const witness = await drive(search, (f) => progress((1 + (2 * (i + f)) / left.length) / 3));
     if (!witness || (found && witness.kind === 'unsettled')) continue;
     found = describe(network, system, witness, threshold, 'layer', null);
     if (witness.kind === 'two-orbits') break;
   }
   return found;
-}
-
-/** True where the outputs of the system are those of the network. */
-function reachesOutput(network: RecurrentNetwork, system: CausalSystem): boolean {
-  const outputs = new Set(outputLayers(network));
-  return system.outputs.every((c) => outputs.has(c.layer));
 }
 
 function inputBox({ sources, inputSize }: CausalSystem, range: InputRange): Box {
