@@ -41,7 +41,7 @@ function doesNotDecay(measured: NonNullable<Findings['measured']>, epsilon: numb
 }
 
 /** Motion that has not settled proves nothing if it was followed for fewer steps. */
-const leastSteps = 900;
+const leastSteps = 1000;
 
 /** True where the witness speaks against the whole model, and not of what only float64 shows. */
 function provesInstability({ of, persistent, replay, common }: WitnessReport): boolean {
