@@ -6,7 +6,7 @@ import type { Diagnostic, LayerReport, StabilityReport } from '../report/report.
 import type { InferenceRuntime } from '../runtime/inference.js';
 import { readModelInputs, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
 import type { Box } from '../stability/interval.js';
-import { errorCurve, smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
+import { atLengths, curveLengths, errorCurve, smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
 import { anyInput, freeSources, outputDeviation, sourceBox, type InputRange } from '../stability/networkBounds.js';
 import { analyse, drive, type Analysis } from './analyse.js';
 import { readData, sampleRangeDiagnostic, type Data } from './data.js';
@@ -175,7 +175,7 @@ export async function runCheck(
     curve: {
       ...mergeCurves(curve, measured.curve, source, options.quantile),
       ...(options.at === 'output'
-        ? { recurrent: mergeCurves(analysis.curve, measured.recurrent, source, options.quantile) }
+        ? { recurrent: mergeCurves(atLengths(analysis.curve, curve.k), measured.recurrent, source, options.quantile) }
         : {}),
     },
     layers: analysis.layers.map((layer) => ({ ...layer, ...placed(layer.name) })),
@@ -200,7 +200,8 @@ export async function runCheck(
 /** The certified curve at the model's own outputs; without a bound where the layers' outputs cannot be followed to one of them. */
 async function outputCurve(network: RecurrentNetwork, data: Data, analysis: Analysis, maxLength: number): Promise<ErrorCurve> {
   const { outputs, range } = data;
-  if (outputs.length === 0 || outputs.some((o) => o.blockedBy !== null)) return { ...analysis.curve, bound: null };
+  if (outputs.length === 0 || outputs.some((o) => o.blockedBy !== null))
+    return { k: curveLengths(network, true, maxLength), bound: null };
   const deviation = outputDeviation(
     outputs.map((o) => o.signal),
     analysis.bounds,
