@@ -125,17 +125,6 @@ describe('the lower bound', () => {
     }
   });
 
-  it('is not lost in a cell state that hardly leaks and so reaches 10¹³', () => {
-    const random = new Random(77);
-    const cell = randomLstm('default', { hidden: 12, input: 2, scale: 2 }, random);
-    cell.forget.bias.fill(30);
-    const { state } = boundsOf(cell, box(2, -1, 1));
-    expect(Math.max(...state.upper)).toBeGreaterThan(1e10);
-    const at = { input: new Float64Array(2), state: new Float64Array(24) };
-    const atRest = largestModulus([linearize(cell, at.input, at.state).jacobian()]);
-    expect(lowerBound(cell, box(2, -1, 1))).toBeGreaterThan(atRest);
-  });
-
   it('survives boxes without ends and states that overflow', () => {
     const wild = linearCell(2, [3, 1, 0, 2]);
     expect(lowerBound(wild, box(1, -1, 1))).toBeCloseTo(3, 6);
