@@ -128,7 +128,11 @@ const WitnessSchema = Type.Object(
     reverse: Type.Boolean({
       description: 'True where the layers read the sequence from its end: the history is what comes last',
     }),
-    prefixes: Type.Tuple([InputPatternSchema, InputPatternSchema], { description: 'The two histories, from the initial state' }),
+    prefixes: Type.Array(InputPatternSchema, {
+      description: 'The two histories, from the initial state',
+      minItems: 2,
+      maxItems: 2,
+    }),
     common: InputPatternSchema,
     distance: Type.Number({ description: 'max |Δh| of the outputs at the end, in float64' }),
     threshold: Type.Number({ description: 'Outputs closer than this would count as merged' }),
