@@ -61,7 +61,7 @@ export function witnessFacts(witness: WitnessReport): [string, string, string][]
     ...multiplier('Multiplier between', separator),
     [
       'Histories',
-      plural(prefixes[0]!.steps, 'step'),
+      plural(prefixes[0].steps, 'step'),
       `Patterns of ${prefixes.map((p) => count(periodOf(p))).join(' and ')} steps, then a common one of ${count(periodOf(common))}; all inputs are in the JSON report.`,
     ],
   ];

@@ -43,7 +43,7 @@ const tanhPair = (g: TestGraph) => storing(g, [1, 1], [2, 2], [0, 0, 0, 0]);
 
 type Row = readonly number[];
 const values = (w: WitnessReport, side: 0 | 1, name: string): Row[] =>
-  [w.prefixes[side]!, w.common].flatMap(({ pattern, steps }) =>
+  [w.prefixes[side], w.common].flatMap(({ pattern, steps }) =>
     Array.from({ length: steps }, (_, t) => pattern[name]![t % pattern[name]!.length]!),
   );
 
