@@ -17,6 +17,7 @@ import { ProgressStrip } from './progressStrip.js';
 import './report.css';
 import './chart.css';
 import { factsSection, verdictSection } from './summarySection.js';
+import { witnessSection } from './witnessSection.js';
 
 /** The report page: a header that stands at once, a strip with the progress of a check, and the report or one error. */
 
@@ -87,6 +88,7 @@ function showReport(report: StabilityReport): void {
     factsSection(report),
     curveSection(report, (length) => part.setLength(length)),
     ...(hasCurve(report) ? [part.element] : []),
+    ...witnessSection(report),
     ...dataSection(report),
     layersSection(report.layers),
     ...findingsSection(report),

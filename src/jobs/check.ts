@@ -1,4 +1,5 @@
 import { openCheckpoint, type OpenedCheckpoint } from '../checkpoint/open.js';
+import { replaySequence } from '../measurement/replaySequence.js';
 import { parameterCount, type RecurrentNetwork } from '../network/network.js';
 import { walkSignal } from '../network/signal.js';
 import type { Diagnostic, LayerReport, StabilityReport } from '../report/report.js';
@@ -14,6 +15,7 @@ import { measure } from './measure.js';
 import { findSamples } from './samples.js';
 import { mergeCurves, sampleDiagnostics } from './curveReport.js';
 import { checkStream, type CheckedStream } from './stream.js';
+import { searching, searchWitness, witnessDiagnostic } from './witness.js';
 import { decideVerdict, summarise, verdictDiagnostic, type Findings } from './verdict.js';
 
 /** A checked checkpoint, with what an export needs from the check. */
@@ -101,12 +103,26 @@ export async function runCheck(
   const fixedLength = axes.time;
   const maxLength = Math.min(options.maxLength, fixedLength ?? Infinity);
   const analysis = await analyse(network, data.range, { epsilon: options.epsilon, maxLength }, (step, f) =>
-    progress(step, 0.05 + 0.55 * f),
+    progress(step, 0.05 + 0.45 * f),
   );
   const place = options.at === 'output' ? await outputCurve(network, data, analysis, maxLength) : analysis.curve;
   const curve = maxLength === fixedLength ? exactAtTheEnd(place) : place;
 
   const certifiedLength = curve.bound && smallestLength(curve.k, curve.bound, options.epsilon);
+
+  const certifiedHolds = analysis.lambda < 1 || paperHolds(analysis.layers);
+  // A certificate leaves nothing to look for, and within a fixed length nothing stays apart for ever.
+  const witness =
+    certifiedHolds || certifiedLength !== null || fixedLength !== null
+      ? null
+      : await searchWitness({
+          network,
+          bounds: analysis.bounds,
+          range: data.range,
+          epsilon: options.epsilon,
+          replay: (system, histories, steps) => replaySequence(checkpoint.onnx, axes, system, histories, steps, runtime),
+          progress: searching(progress, 0.5, 0.6),
+        });
 
   await progress('Measuring the truncation error', 0.6);
   const measured = await measure(checkpoint.onnx, axes, data, maxLength, certifiedLength, options, runtime, (f) =>
@@ -118,7 +134,7 @@ export async function runCheck(
 
   const findings: Findings = {
     lambda: analysis.lambda,
-    certifiedHolds: analysis.lambda < 1 || paperHolds(analysis.layers),
+    certifiedHolds,
     certifiedLength,
     epsilon: options.epsilon,
     maxLength,
@@ -128,6 +144,7 @@ export async function runCheck(
     measured: measured.curve && { ...measured.curve, source },
     fixedLength,
     diverges,
+    witness,
   };
   const { verdict, safeLength } = decideVerdict(findings);
   const summary = summarise(findings, verdict, safeLength);
@@ -163,8 +180,10 @@ export async function runCheck(
     },
     layers: analysis.layers.map((layer) => ({ ...layer, ...placed(layer.name) })),
     ...(measured.along ? { data: measured.along } : {}),
+    ...(witness ? { witness } : {}),
     diagnostics: [
       verdictDiagnostic(verdict, summary),
+      ...witnessDiagnostic(witness),
       ...inputDiagnostics(network, inputRange),
       ...(inputRange.source === 'samples' ? [sampleRangeDiagnostic(data.name!)] : []),
       ...outputDiagnostics(options, data),
