@@ -20,7 +20,10 @@ export function rangeInWords(range: StabilityReport['inputRange']): string {
 export function safeLengthInWords(report: StabilityReport): string {
   const safe = report.safeLength;
   if (!safe) return 'none';
-  if (safe.basis === 'certified') return `k = ${safe.k} (certified for every input of the range)`;
+  if (safe.basis === 'certified') {
+    const range = report.inputRange.source === 'samples' ? 'the range of your samples' : 'the range';
+    return `k = ${safe.k} (certified for every input of ${range})`;
+  }
   return `k = ${safe.k} (measured: ${safe.sequences} sequences, quantile ${safe.quantile}, confidence ${safe.confidence})`;
 }
 
@@ -98,15 +101,16 @@ export function unitMemoryInWords(memory: AlongData['layers'][number]['unitMemor
 }
 
 /** What was measured along the data, as rows of a name and a value. */
-export function alongDataRows({ data, curve }: StabilityReport): string[][] {
+export function alongDataRows({ data, curve, streaming }: StabilityReport): string[][] {
   if (!data) return [];
   const { lyapunovExponent, lyapunovError, lambda, effectiveMemory, worstFound, layers } = data;
   const on = data.source === 'samples' ? 'your samples' : 'synthetic input, no guarantee';
-  const memory = effectiveMemory === null ? 'no finite memory' : `effective memory ${formatNumber(effectiveMemory)} steps`;
+  const step = streaming ? 'frame' : 'step';
+  const memory = effectiveMemory === null ? 'no finite memory' : `effective memory ${formatNumber(effectiveMemory)} ${step}s`;
   const exponent =
     lyapunovExponent === null
-      ? `Along ${on}, a small difference is forgotten within a few steps`
-      : `Along ${on}, a step multiplies a small difference by ${formatNumber(lambda)} on average ` +
+      ? `Along ${on}, a small difference is forgotten within a few ${step}s`
+      : `Along ${on}, a ${step} multiplies a small difference by ${formatNumber(lambda)} on average ` +
         `(Lyapunov exponent ${formatNumber(lyapunovExponent)} ± ${formatNumber(lyapunovError ?? 0)}): ${memory}`;
   const longest = curve.k[(curve.measured?.length ?? 1) - 1] ?? 0;
   /** One row for each layer, under one name. */
