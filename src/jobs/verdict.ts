@@ -113,7 +113,7 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
         f.statistical?.kind === 'too-few'
           ? ` Your ${f.statistical.sequences} sample sequences are too few for a statement about ${percent(f.quantile)} of sequences with confidence ${percent(f.confidence)}: ${f.statistical.needed} are needed, or a lower quantile.`
           : f.statistical?.kind === 'not-reached'
-            ? ` On your samples no length up to ${f.measured?.k[f.measured.k.length - 1] ?? 0} keeps the error below ${eps}.`
+            ? ` On your samples no length up to ${f.measured?.k[f.measured.k.length - 1] ?? 0} keeps the error within ${eps} in ${percent(f.quantile)} of sequences with confidence ${percent(f.confidence)}.`
             : ' Give sample sequences of your data for an answer that holds for them.';
       return `Not certified: no contraction constant below 1 was found for the stated input range.${measured}${next}${full}`;
     }
