@@ -29,8 +29,8 @@ interface Published {
   cut(signal: Float64Array): Float64Array[];
   readonly states: readonly string[];
   readonly cells: Readonly<Record<string, number>>;
-  /** Share of the file that are weights which the other sample rate uses. */
-  readonly otherWeights?: number;
+  /** The largest output on speech is above this: a probability of voice, a mask, a sample of clean audio. */
+  readonly loudest: number;
   /** Frames of the exported model, where a deep graph takes minutes to load. */
   readonly exported: number;
 }
@@ -49,29 +49,32 @@ const published: readonly Published[] = [
   {
     name: 'silero-vad at 16 kHz',
     path: ['silero-vad', 'silero_vad.onnx'],
-    set: { sr: '16000' },
+    // Its callers put the end of the chunk before in front of every chunk, without which it hears no voice.
+    set: { sr: '16000', input: '1x576' },
     sampleRate: 16000,
     input: 'input',
-    frame: [1, 512],
-    cut: (s) => framesOf(s, 512, 512),
+    frame: [1, 576],
+    cut: (s) => framesOf(s, 576, 512),
     states: [`state=stateN ${lstm}`],
     cells: { lstm: 1 },
+    loudest: 0.9,
     exported: 48,
   },
   {
     name: 'silero-vad at 8 kHz',
     path: ['silero-vad', 'silero_vad.onnx'],
-    set: { sr: '8000' },
+    set: { sr: '8000', input: '1x288' },
     sampleRate: 8000,
     input: 'input',
-    frame: [1, 256],
-    cut: (s) => framesOf(s, 256, 256),
+    frame: [1, 288],
+    cut: (s) => framesOf(s, 288, 256),
     states: [`state=stateN ${lstm}`],
     cells: { lstm: 1 },
+    loudest: 0.9,
     exported: 48,
   },
   {
-    name: 'silero-vad with 64 samples of context',
+    name: 'silero-vad with one sample rate',
     path: ['silero-vad', 'silero_vad_openvino_16k.onnx'],
     sampleRate: 16000,
     input: 'input',
@@ -79,6 +82,7 @@ const published: readonly Published[] = [
     cut: (s) => framesOf(s, 576, 512),
     states: [`state=stateN ${lstm}`],
     cells: { lstm: 1 },
+    loudest: 0.9,
     exported: 48,
   },
   {
@@ -90,6 +94,7 @@ const published: readonly Published[] = [
     cut: (s) => framesOf(s, 512, 128).map((f) => magnitudes(spectrum(f))),
     states: ['input_3=tf_op_layer_stack_2 packed of 2'],
     cells: { lstm: 2 },
+    loudest: 0.1,
     exported: 48,
   },
   {
@@ -101,6 +106,7 @@ const published: readonly Published[] = [
     cut: (s) => framesOf(s, 512, 128),
     states: ['input_5=tf_op_layer_stack_5 packed of 2'],
     cells: { lstm: 2 },
+    loudest: 0.1,
     exported: 48,
   },
   {
@@ -116,6 +122,7 @@ const published: readonly Published[] = [
       'inter_cache=inter_cache_out hidden of 4',
     ],
     cells: { gru: 14 },
+    loudest: 0.1,
     exported: 3,
   },
 ];
@@ -153,8 +160,8 @@ describe.each(published)('$name', (model) => {
     expect(cells).toEqual(model.cells);
     expect(report.curve.measured).toHaveLength(maxLength + 1);
     expect(report.curve.measuredOn).toMatchObject({ source: 'samples', sequences: streams });
-    // The past matters to every one of these models: the curve starts high. Where it ends is theirs to say.
-    expect(outputMeasured![0]).toBeGreaterThan(1e-2);
+    // With no frame at all the error is the answer itself: these signals make every model speak. Where the curve ends is theirs to say.
+    expect(outputMeasured![0]).toBeGreaterThan(model.loudest);
     expect(outputMeasured!.every(Number.isFinite)).toBe(true);
     expect(Math.abs(sensitivity!.lyapunov)).toBeLessThan(5);
     expect(sensitivity!.lyapunovError).toBeGreaterThan(0);

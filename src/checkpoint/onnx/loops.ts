@@ -54,7 +54,7 @@ class LoopReader {
     graph: GraphProto,
     private readonly node: NodeProto,
     private readonly opset: number,
-    private readonly external: ExternalData,
+    external: ExternalData,
   ) {
     this.isScan = node.opType === 'Scan';
     this.body = node.attribute.find((a) => a.name === 'body')?.g ?? create(GraphProtoSchema);
@@ -218,16 +218,12 @@ class LoopReader {
     let trips = 0;
     while (holds && trips < limit) {
       const count = (name: string, type = DataType.INT64) => tensorProto(name, type, [], [trips]);
-      const at = create(GraphProtoSchema, {
-        node: this.beside.node,
-        initializer: [
-          ...this.beside.initializer,
-          count(iteration!.name),
-          tensorProto(condition!.name, DataType.BOOL, [], [1]),
-          ...counters.map((s) => count(s.inner)),
-        ],
-      });
-      const next = new Constants(at, this.external).value(this.body.output[0]!.name);
+      const at = this.constants.given(
+        count(iteration!.name),
+        tensorProto(condition!.name, DataType.BOOL, [], [1]),
+        ...counters.map((s) => count(s.inner)),
+      );
+      const next = at.value(this.body.output[0]!.name);
       if (!next) return null;
       trips++;
       holds = next.data[0]!;

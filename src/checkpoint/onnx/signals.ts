@@ -11,6 +11,7 @@ import type { NodeProto } from './onnx_pb.js';
 import { isRecurrent } from './recurrent.js';
 import type { Shapes } from './shapes.js';
 import type { Tensor } from './tensor.js';
+import { tokenInput } from './tokens.js';
 
 /** Values that operators without a signal of their own cannot leave. */
 const knownRanges: Readonly<Record<string, { lower: number; upper: number }>> = {
@@ -314,8 +315,10 @@ export class SignalReader {
     if (table) {
       // An embedding: the token is a graph input, the row is the features.
       if (axis !== 0 || table.dims.length !== 2 || this.featureCount(index) !== 1) return null;
-      const tokens = this.signal(index);
-      const below = tokens?.kind === 'source' && tokens.operator === null ? tokens.name : null;
+      const below = tokenInput(index, table.dims[0]!, this.constants, (name) => {
+        const signal = this.featureCount(name) === 1 ? this.signal(name) : null;
+        return signal?.kind === 'source' && signal.operator === null ? signal.name : null;
+      });
       if (below === null) return null;
       return { kind: 'table', size, source: below, rows: matrix(table.dims[0]!, table.dims[1]!, table.data) };
     }
