@@ -23,7 +23,7 @@ import { compareStreams } from '../truncation/verifyStream.js';
 import { analyse } from './analyse.js';
 import type { CheckOptions, Progress } from './jobs.js';
 import { noSamplesForRange, sampleRangeDiagnostic } from './data.js';
-import { mergeCurves, sampleDiagnostics } from './curveReport.js';
+import { growthReport, mergeCurves, sampleDiagnostics } from './curveReport.js';
 import type { FoundSamples } from './samples.js';
 import { decideVerdict, summarise, verdictDiagnostic, type Findings } from './verdict.js';
 
@@ -139,11 +139,13 @@ export async function checkStream(
     errorOf: ofRecurrent ? 'recurrent' : 'outputs',
     outputMeasured: diverges ? null : atLengths(merged.k, measured.outputs),
     notCertified,
-    sensitivity,
+    jacobian: sensitivity?.jacobian ?? null,
     cost: await costOf(checkpoint, partial, streams, runtime),
   };
   await progress('Done', 1);
-  return { report: { ...partial, streaming: streamingReport }, checkpoint, streams, source, range };
+  const data = sensitivity && { source, ...growthReport(sensitivity.exponent, sensitivity.standardError), layers: [] };
+  const report = { ...partial, streaming: streamingReport, ...(data ? { data } : {}) };
+  return { report, checkpoint, streams, source, range };
 }
 
 /** @throws BadInputError when the range is to come from samples and there are none */

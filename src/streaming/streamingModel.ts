@@ -1,4 +1,4 @@
-import { BadInputError } from '../errors.js';
+import { BadInputError, type Question } from '../errors.js';
 import { inlineDecidedBranches } from '../checkpoint/onnx/branches.js';
 import { Constants } from '../checkpoint/onnx/constants.js';
 import { dimSize } from '../checkpoint/onnx/dims.js';
@@ -56,6 +56,7 @@ export interface StreamingModel {
 export interface Assumption {
   readonly code: 'input-value-assumed' | 'free-size-assumed';
   readonly message: string;
+  readonly question: Question;
 }
 
 export interface StreamingSettings {
@@ -78,12 +79,15 @@ export function decided(model: ModelProtoWithGraph, set: InputSettings): { setti
         'input-not-set',
         `the input ${name} decides which branch of ${node} runs; set it with --set ${choices[0] ?? `${name}=VALUE`}` +
           `${choices.length > 1 ? ` (the graph asks about ${values.join(', ')})` : ''}, or in the setting rnnStability.set`,
+        undefined,
+        { about: 'set', answers: choices.length > 0 ? choices : [`${name}=`] },
       );
     }
     settings[name] = String(values[0]);
     assumptions.push({
       code: 'input-value-assumed',
       message: `${choices[0]} was assumed, the value that the graph asks about: another value takes another branch, with other weights perhaps. Choose it with --set ${name}=VALUE or the setting rnnStability.set.`,
+      question: { about: 'set', answers: choices },
     });
   }
   return { settings, assumptions };
@@ -188,7 +192,8 @@ async function fixSizes(
           : [
               {
                 code: 'free-size-assumed',
-                message: `The model leaves sizes open; ${free} was taken${size > 1 ? ', the largest power of two that it accepts' : ''}. Set others with --set, such as --set ${free.split(', ')[0]}, or the setting rnnStability.set.`,
+                message: `The model leaves sizes open; ${free} was taken${size > 1 ? ', the largest power of two that it accepts' : ''}. Your callers may feed another size, with context from the call before perhaps. Set it with --set, such as --set ${free.split(', ')[0]}, or the setting rnnStability.set.`,
+                question: { about: 'set', answers: free.split(', ') },
               },
             ],
     };
