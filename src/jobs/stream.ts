@@ -8,19 +8,22 @@ import type { Diagnostic, StabilityReport, StreamingReport } from '../report/rep
 import { stateInWords } from '../report/words.js';
 import { proposedLength } from '../report/proposedLength.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
-import { smallestLength } from '../stability/errorCurve.js';
+import { comparisonName } from '../stability/certificates/comparison.js';
+import { smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
 import { rangeOfSamples } from '../stability/sampleRange.js';
 import { defaultInputRange, rangeHull, type InputRange } from '../stability/networkBounds.js';
 import { BadInputError } from '../errors.js';
 import { streamedNetwork, uncoveredState } from '../streaming/coverage.js';
 import { measureSensitivity } from '../streaming/sensitivity.js';
+import { stateSignals } from '../streaming/stateSignals.js';
 import { StateMap } from '../streaming/stateMap.js';
 import type { StreamingModel } from '../streaming/streamingModel.js';
 import { sampleStreams, syntheticStreams, type Stream } from '../streaming/streams.js';
 import { measureTruncation } from '../streaming/truncationCurve.js';
 import { withoutState } from '../truncation/streaming.js';
 import { compareStreams } from '../truncation/verifyStream.js';
-import { analyse } from './analyse.js';
+import { boundStateMap } from '../stability/stateMapBounds.js';
+import { analyse, drive } from './analyse.js';
 import type { CheckOptions, Progress } from './jobs.js';
 import { noSamplesForRange, sampleRangeDiagnostic } from './data.js';
 import { growthReport, mergeCurves, sampleDiagnostics } from './curveReport.js';
@@ -64,10 +67,15 @@ export async function checkStream(
   const given = samples && sampleStreams(streaming, samples.arrays, samples.name);
   const range = statedRange(streaming, options, given);
   const network = streamedNetwork(onnx);
-  const notCertified = await uncoveredState(streaming, onnx, runtime);
+  const uncovered = await uncoveredState(streaming, onnx, runtime);
   const analysis =
-    network.layers.length > 0 ? await analyse(network, range, options, (step, f) => progress(step, 0.05 + 0.25 * f)) : null;
-  const proven = notCertified === null ? analysis : null;
+    network.layers.length > 0 ? await analyse(network, range, options, (step, f) => progress(step, 0.05 + 0.2 * f)) : null;
+  const whole =
+    uncovered === null
+      ? null
+      : await boundWhole(streaming, range, options, (f) => progress('Certifying the state map', 0.25 + 0.05 * f));
+  const notCertified = whole === null || typeof whole !== 'string' ? null : `${uncovered}, and ${whole}`;
+  const proven = uncovered === null ? analysis : null;
 
   const streams = given ?? standInStreams(streaming, range, options.maxLength);
   const source = samples ? ('samples' as const) : ('synthetic' as const);
@@ -83,8 +91,9 @@ export async function checkStream(
     ? null
     : await sensitivityOf(streaming, streams, runtime, () => progress('Measuring how errors grow', 0.75));
 
-  const lambda = proven?.lambda ?? Infinity;
-  const bounds = (ofRecurrent ? proven?.curve : null) ?? { k: measured.error.k, bound: null };
+  const map = typeof whole === 'string' ? null : whole;
+  const lambda = (proven ?? map)?.lambda ?? Infinity;
+  const bounds = (ofRecurrent ? proven?.curve : map?.curve) ?? { k: measured.error.k, bound: null };
   const findings: Findings = {
     lambda,
     certifiedHolds: lambda < 1,
@@ -125,7 +134,7 @@ export async function checkStream(
     layers: [...(analysis?.layers ?? [])],
     diagnostics: [
       verdictDiagnostic(verdict, summary),
-      streamingDiagnostic(streaming, notCertified),
+      streamingDiagnostic(streaming, notCertified, map !== null),
       ...streaming.assumptions.map((a) => ({ ...a, severity: 'information' as const })),
       ...(options.inputRange ? [] : [assumedRange]),
       ...(options.inputRange === 'samples' ? [sampleRangeDiagnostic(samples!.name)] : []),
@@ -138,6 +147,13 @@ export async function checkStream(
     states: streaming.states.map((s) => ({ input: s.input, output: s.output, shape: [...s.dims], kind: s.kind, of: [...s.of] })),
     errorOf: ofRecurrent ? 'recurrent' : 'outputs',
     outputMeasured: diverges ? null : atLengths(merged.k, measured.outputs),
+    certificate: map && {
+      name: comparisonName,
+      norm: 'weighted max-norm',
+      lambda: Number.isFinite(map.lambda) ? map.lambda : null,
+      holds: map.lambda < 1,
+      length: map.curve.bound && smallestLength(map.curve.k, map.curve.bound, options.epsilon),
+    },
     notCertified,
     jacobian: sensitivity?.jacobian ?? null,
     cost: await costOf(checkpoint, partial, streams, runtime),
@@ -162,16 +178,35 @@ const assumedRange: Diagnostic = {
     'The graph does not say which values its inputs take, so [-1, 1] is assumed. State the range of your data; certificates hold for that range only.',
 };
 
-function streamingDiagnostic(streaming: StreamingModel, notCertified: string | null): Diagnostic {
+function streamingDiagnostic(streaming: StreamingModel, notCertified: string | null, whole: boolean): Diagnostic {
   const states = streaming.states.map((s) => stateInWords({ ...s, shape: [...s.dims], of: [...s.of] })).join('; ');
   const certified =
     notCertified === null
-      ? 'The certificates of its layers hold for the stream.'
+      ? whole
+        ? 'Interval bounds over all of its graph bound its error.'
+        : 'The certificates of its layers are those of the stream.'
       : `No certificate covers the carried state: ${notCertified}. Its truncation error is measured by running it.`;
   return {
     code: 'streaming-model',
     severity: 'information',
     message: `This is a streaming model: it computes one frame per call, and the caller feeds back ${states}. ${certified}`,
+  };
+}
+
+/** Bounds of the state map as a whole, with its certified curve at the outputs; else the reason why there are none, in words. */
+async function boundWhole(
+  streaming: StreamingModel,
+  range: InputRange,
+  { maxLength }: CheckOptions,
+  report: (fraction: number) => Promise<void>,
+): Promise<{ lambda: number; curve: ErrorCurve } | string> {
+  const signals = stateSignals(streaming);
+  if (typeof signals === 'string') return `its graph is not understood beyond ${signals}`;
+  const bounds = await drive(boundStateMap(signals.next, signals.outputs, range, maxLength), report);
+  if (!bounds) return 'no finite box was found that the state cannot leave';
+  return {
+    lambda: bounds.lambda,
+    curve: { k: Array.from({ length: maxLength + 1 }, (_, k) => k), bound: bounds.bound && [...bounds.bound] },
   };
 }
 

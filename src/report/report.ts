@@ -142,6 +142,10 @@ const StreamingSchema = Type.Object(
     outputMeasured: Type.Union([Type.Array(Type.Number()), Type.Null()], {
       description: "Worst measured error of the model's outputs at the first lengths of the curve",
     }),
+    certificate: Type.Union([CertificateSchema, Type.Null()], {
+      description:
+        'Of the state map as a whole, where its layers do not account for all of the state and its operators are understood',
+    }),
     notCertified: Type.Union([Type.String(), Type.Null()], { description: 'Why no certificate covers the carried state' }),
     jacobian: Type.Union(
       [

@@ -36,11 +36,9 @@ function given(resource: vscode.Uri, key: 'set' | 'states'): Partial<Record<type
 /** Adds an answer `NAME=VALUE` for one checkpoint; null forgets all of its answers. */
 export async function setGiven(resource: vscode.Uri, key: 'set' | 'states', answer: string | null): Promise<void> {
   const value = vscode.workspace.getConfiguration(section, resource).get<unknown>(key);
-  const others = isObject(value) ? { ...value } : {};
   const [path, name] = [vscode.workspace.asRelativePath(resource, false), baseName(resource)];
+  const others = Object.fromEntries(Object.entries(isObject(value) ? value : {}).filter(([k]) => k !== path && k !== name));
   const before = given(resource, key)[key] ?? {};
-  delete others[path];
-  delete others[name];
   const at = answer?.indexOf('=') ?? 0;
   const own = answer === null ? {} : { [path]: { ...before, [answer.slice(0, at)]: answer.slice(at + 1) } };
   await update(resource, key, { ...others, ...own });

@@ -3,7 +3,7 @@ import { matrix, transposed } from '../../network/matrix.js';
 import { walkSignal, type Signal, type SourceSignal } from '../../network/signal.js';
 import { floatAttribute, intAttribute, intsAttribute, stringAttribute } from './attributes.js';
 import { normalAxis, sliceRanges, type Constants } from './constants.js';
-import { convolutionMatrix } from './convolution.js';
+import { convolutionMatrix, spreadConvolution } from './convolution.js';
 import { dimSize, type Shape } from './dims.js';
 import { elementwise } from './elementwise.js';
 import { isStandard, nodeLabel } from './model.js';
@@ -170,13 +170,8 @@ export class SignalReader {
         return this.part(node, name, size);
       case 'Gather':
         return this.gather(node, size);
-      case 'Concat': {
-        const axis = this.featureAxis(name);
-        const rank = this.shapes.shape(name)?.length ?? 0;
-        if (axis === null || normalAxis(intAttribute(node, 'axis') ?? 1, rank, node) !== axis) return null;
-        const parts = node.input.map((part) => this.signal(part));
-        return parts.every((p) => p !== null) ? { kind: 'concat', size, parts } : null;
-      }
+      case 'Concat':
+        return this.concat(node, name, size);
       case 'Add':
       case 'Sub':
       case 'Mul':
@@ -203,11 +198,30 @@ export class SignalReader {
       case 'ReduceSum':
         return this.reduced(node, size);
       case 'Conv':
-        return this.pointwiseConvolution(node, size);
+        return this.pointwiseConvolution(node, size) ?? this.convolution(node, size);
       default:
         return elementwise(node, size, from, (operand) => this.operand(operand, name));
         return null;
     }
+  }
+
+  private concat(node: NodeProto, name: string, size: number): Signal | null {
+    const shape = this.shapes.shape(name);
+    const sizes = shape && this.featureSizes(shape);
+    const parts = node.input.map((part) => this.signal(part));
+    if (!sizes || !parts.every((p) => p !== null)) return null;
+    const axis = normalAxis(intAttribute(node, 'axis') ?? 1, sizes.length, node);
+    if (shape[axis]!.some((atom) => this.outside.has(atom.id))) return null;
+    if (parts.reduce((sum, p) => sum + p.size, 0) !== size) return null;
+    const joined: Signal = { kind: 'concat', size, parts };
+    const outer = sizes.slice(0, axis).reduce((a, b) => a * b, 1);
+    if (outer === 1) return joined;
+    // Row by row: every part has a stretch of its own in each.
+    const starts = parts.map((_, i) => parts.slice(0, i).reduce((sum, p) => sum + p.size, 0));
+    const index = Array.from({ length: outer }, (_, row) =>
+      parts.map((p, i) => Array.from({ length: p.size / outer }, (_, c) => starts[i]! + (row * p.size) / outer + c)),
+    );
+    return { kind: 'select', size, from: joined, index: Int32Array.from(index.flat(2)) };
   }
 
   /** Guards against a Reshape that moves time into another axis unseen: both sides must carry the same outside atoms. */
@@ -456,6 +470,20 @@ export class SignalReader {
     if (!this.keepsTime(input, node.output[0]!)) return null;
     const linear: Signal = { kind: 'linear', size, from, matrix: kernel.matrix };
     return kernel.bias ? { kind: 'sum', size, parts: [linear, { kind: 'constant', size, value: kernel.bias }] } : linear;
+  }
+
+  /** A convolution along axes that hold features: a sparse matrix over all of them. */
+  private convolution(node: NodeProto, size: number): Signal | null {
+    const input = node.input[0]!;
+    const from = this.signal(input);
+    const shape = this.shapes.shape(input);
+    const sizes = shape && this.featureSizes(shape);
+    const isFeature = shape?.slice(2).every((dim) => dim.every((atom) => !this.outside.has(atom.id)));
+    if (!from || !sizes || sizes[0] !== 1 || !isFeature) return null;
+    const spread = spreadConvolution(node, sizes.slice(1), this.constants);
+    if (spread?.matrix.rows !== size || spread.matrix.cols !== from.size) return null;
+    const linear: Signal = { kind: 'linear', size, from, matrix: spread.matrix };
+    return spread.bias ? { kind: 'sum', size, parts: [linear, { kind: 'constant', size, value: spread.bias }] } : linear;
   }
 
   /**
