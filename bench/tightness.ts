@@ -11,6 +11,7 @@ import { lengthOf } from '../src/stability/errorCurve.js';
 import { box, magnitude, type Box } from '../src/stability/interval.js';
 import { jacobianLowerBound } from '../src/stability/lowerBound.js';
 import { boundLayer } from '../src/stability/networkBounds.js';
+import { inputEffect } from '../src/stability/inputEffect.js';
 import { spectralNormEstimate } from '../src/stability/spectralNorm.js';
 import { checkpointPath } from '../test/support/checkpoints.js';
 import { Random } from '../test/support/random.js';
@@ -105,11 +106,11 @@ function formulaLength(lambda: number, inputs: number): number {
   return Math.max(0, Math.ceil(Math.log(inputs / ((1 - lambda) * epsilon)) / Math.log(1 / lambda)));
 }
 
-/** L_x B_x in a certificate's norm: what the inputs of the range can move the next state by, over all states, and what Φ(0, 0) adds to that. */
+/** L_x B_x in a certificate's norm, as small as it is known: how far the inputs of the range take the next state, and what Φ(0, 0) adds to that. */
 function inputSize(cell: Cell, bounds: CellBounds, metric: Metric, input: Box): number {
   const zero = new Float64Array(stateSize(cell));
   const rest = step(cell, new Float64Array(cell.inputSize), zero);
-  return metric.sizeOf(bounds.compare(zero, magnitude(input))) + metric.sizeOf(rest.map(Math.abs));
+  return inputEffect(bounds, metric)(magnitude(input)) + metric.sizeOf(rest.map(Math.abs));
 }
 
 /** The k of all contractions together, as the check's error curve has it. */
@@ -129,7 +130,11 @@ function paperInputs(cell: Cell, input: Box): number {
   return spectralNormEstimate(cell.gate.input) * size + Math.sqrt(cell.gate.bias.reduce((sum, v) => sum + v * v, 0));
 }
 
-const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+function median(values: number[]): number {
+  const sorted = values.sort((a, b) => a - b);
+  const middle = (sorted.length - 1) / 2;
+  return ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle)] ?? NaN)) / 2;
+}
 
 export async function bench(args: readonly string[]): Promise<void> {
   const subjects = [...randomSubjects(), ...(await storedSubjects())].filter((s) => args.every((a) => s.name.includes(a)));
@@ -148,7 +153,11 @@ export async function bench(args: readonly string[]): Promise<void> {
       return contraction && finished(lengthOf(bounds, used as Contraction[], start, cell.hiddenSize, { epsilon, maxLength }));
     });
     const found = lengths.flatMap((k, i) => (k === null ? [] : [{ k, certificate: certificates[i]! }]));
-    const best = found.reduce<(typeof found)[number] | null>((a, b) => (a && a.k <= b.k ? a : b), null);
+    const lambdaOf = (f: (typeof found)[number]) => f.certificate.report.lambda ?? 1;
+    const best = found.reduce<(typeof found)[number] | null>(
+      (a, b) => (a && (a.k < b.k || (a.k === b.k && lambdaOf(a) <= lambdaOf(b))) ? a : b),
+      null,
+    );
     const contractions = certificates.flatMap((c) => c.contraction ?? []);
     const together = finished(combinedLength(bounds, contractions, cell.hiddenSize));
     let formula: number | null = null;

@@ -6,8 +6,10 @@ import { cellNames, certificateName, normName } from './words.js';
 
 /** One row per recurrent layer, and under it the certificates with their conditions. */
 export function layersSection(layers: LayerReport[]): HTMLElement {
-  const columns = ['Layer', 'Cell', 'Direction', 'Input', 'Hidden', 'λ', 'Lower bound'];
-  const head = columns.map((name, index) => h('th', { scope: 'col', class: index > 2 ? 'figure' : undefined }, name));
+  const columns = ['Layer', 'Cell', 'Direction', 'Input', 'Hidden', 'λ', 'Lower bound', 'Certified by'];
+  const head = columns.map((name, index) =>
+    h('th', { scope: 'col', class: index > 2 && index < 7 ? 'figure' : undefined }, name),
+  );
   return h(
     'section',
     { 'aria-labelledby': 'layers-title' },
@@ -16,7 +18,7 @@ export function layersSection(layers: LayerReport[]): HTMLElement {
     h(
       'p',
       { class: 'note' },
-      'λ is the smallest proven contraction constant of one step; below 1 the layer forgets. The lower bound is what no such constant can go below.',
+      'λ is the smallest proven contraction constant of one step; below 1 the layer forgets. The lower bound is what no such constant can go below. Of the certificates that hold, the one named gives the smallest certified length; the curve uses all of them together.',
     ),
     ...layers.filter(({ certificates }) => certificates.length > 0).map(layerCertificates),
   );
@@ -33,6 +35,7 @@ function layerRow(layer: LayerReport): HTMLElement {
     h('td', { class: 'figure' }, count(layer.hiddenSize)),
     h('td', { class: 'figure' }, lambda(layer.lambda)),
     h('td', { class: 'figure' }, lambda(layer.lambdaLowerBound)),
+    h('td', {}, layer.certifiedBy === null ? '–' : certificateName(layer.certifiedBy)),
   );
 }
 
@@ -68,6 +71,8 @@ function contracts({ holds, lambda }: Certificate): boolean {
 function certificate(item: Certificate): HTMLElement {
   const proves = contracts(item);
   const constant = item.lambda === null ? '' : `: λ = ${lambda(item.lambda)} in the ${normName(item.norm)}`;
+  const alone = item.length === null ? '' : `; alone it certifies k = ${count(item.length)} for this layer`;
+  const note = item.note === undefined ? '' : ` (${item.note})`;
   return h(
     'div',
     { class: 'certificate' },
@@ -76,7 +81,7 @@ function certificate(item: Certificate): HTMLElement {
       {},
       h('span', { class: proves ? 'mark good' : 'mark bad' }, proves ? '✓' : '✗'),
       h('strong', {}, certificateName(item.name)),
-      h('span', { class: 'quiet' }, ` ${proves ? 'holds' : 'does not hold'}${constant}`),
+      h('span', { class: 'quiet' }, ` ${proves ? 'holds' : 'does not hold'}${constant}${alone}${note}`),
     ),
     item.conditions && item.conditions.length > 0 && h('div', { class: 'scroll' }, conditions(item.conditions)),
   );

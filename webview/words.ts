@@ -161,10 +161,11 @@ export const cellNames = { rnn: 'RNN', lstm: 'LSTM', gru: 'GRU' } as const;
 
 const certificateNames: Record<string, string> = {
   'miller-hardt': 'Miller–Hardt',
-  'comparison-operator': 'Comparison operator',
-  'numerical-radius': 'Numerical radius',
-  'block-metric': 'Block metric',
   'delta-iss': 'δISS',
+  'comparison-operator': 'Comparison operator',
+  'scaled-spectral-norm': 'Scaled spectral norm',
+  'numerical-radius': 'Numerical radius',
+  'block-quadratic': 'Block quadratic form',
 };
 
 /** A later version's certificate is shown by its own name. */

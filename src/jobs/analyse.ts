@@ -53,6 +53,10 @@ function* certify(
   return { bounds, judged };
 }
 
+/** The smaller length wins, then the smaller λ. */
+const isBetter = (a: Certificate, b: Certificate) =>
+  a.length! < b.length! || (a.length === b.length && (a.lambda ?? 1) < (b.lambda ?? 1));
+
 const largestOrNull = (values: readonly (number | null)[]): number | null =>
   values.some((v) => v === null) ? null : Math.max(...(values as number[]));
 
@@ -79,7 +83,7 @@ function layerReport(layer: RecurrentLayer, directions: readonly (readonly Judge
   const lambdas = certificates.flatMap((c) => (c.lambda !== null && (c.holds || c.lambda >= 1) ? [c.lambda] : []));
   const best = certificates
     .filter((c) => c.holds && c.length !== null)
-    .reduce<Certificate | null>((a, b) => (a && a.length! <= b.length! ? a : b), null);
+    .reduce<Certificate | null>((a, b) => (a && !isBetter(b, a) ? a : b), null);
   return {
     name: layer.name,
     cell: layer.kind,

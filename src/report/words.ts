@@ -131,7 +131,11 @@ export function alongDataRows({ data, curve, streaming }: StabilityReport): stri
 /** The layers as a table, its header first. */
 export function layerRows({ layers }: StabilityReport): string[][] {
   const rows = layers.map((layer) => {
-    const holding = layer.certificates.filter((c) => c.holds).map((c) => c.name);
+    // Each with the length that it certifies alone, the smallest first.
+    const holding = layer.certificates
+      .filter((c) => c.holds)
+      .sort((a, b) => (a.length ?? Infinity) - (b.length ?? Infinity) || Number(b.name === layer.certifiedBy))
+      .map((c) => (c.length === null ? c.name : `${c.name} (k = ${c.length})`));
     const sizes = [String(layer.inputSize), String(layer.hiddenSize)];
     const bounds = [number(layer.lambda), number(layer.lambdaLowerBound)];
     return [layer.name, layer.cell, layer.direction, ...sizes, ...bounds, holding.join(', ') || 'none'];

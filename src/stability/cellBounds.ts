@@ -3,6 +3,7 @@ import { boundGru, type GruRanges } from './gru.js';
 import type { Box } from './interval.js';
 import { boundLstm, type LstmRanges } from './lstm.js';
 import type { Metric } from './certificates/certificate.js';
+import type { InputPath } from './inputEffect.js';
 import type { Ellipsoid } from './certificates/ellipsoid.js';
 import type { Enclosure } from './reachable.js';
 import { boundRnn, type RnnRanges } from './rnn.js';
@@ -27,8 +28,15 @@ export interface CellBounds {
    * weights that is about √H times less than its elementwise bound tells.
    */
   recurrentNorms(metric: Metric): Float64Array[];
-  /** Where one step takes the states of a box, outward rounded. */
-  image(state: Box): Box;
+  /**
+   * Where one step takes the states of a box, outward rounded.
+   * @param input box of the inputs; absent: all of them
+   */
+  image(state: Box, input?: Box): Box;
+  /** Box of the inputs [I]. */
+  readonly input: Box;
+  /** The ways by which a change of the input reaches the next state. */
+  readonly inputPaths: readonly InputPath[];
   /** Suprema of the gates, their slopes and the states, from which the quadratic certificates are made. */
   readonly ranges: CellRanges;
   /** Range of each gate's value, by name, for the report. */

@@ -2,6 +2,7 @@ import type { RecurrentNetwork } from '../network/network.js';
 import { outputLayers } from '../network/network.js';
 import type { CellBounds } from './cellBounds.js';
 import type { Contraction } from './certificates/certificate.js';
+import { departure, farthest } from './inputEffect.js';
 import { pointBox, width } from './interval.js';
 import type { LayerBounds } from './networkBounds.js';
 import { up } from './rounding.js';
@@ -43,10 +44,17 @@ class ErrorState {
         : state.upper.map((v, j) => Math.max(v - start[j]!, start[j]! - state.lower[j]!, 0) * (1 + 2 ** -50));
     this.sizes = contractions.map(() => Infinity);
     if (start !== 'input') {
-      // ‖s_t − s₀‖ ≤ Σ λⁱ sup‖Φ(s₀, x) − s₀‖ for every trajectory from s₀.
-      const next = bounds.image(pointBox(start));
-      const moved = next.upper.map((v, j) => Math.max(v - start[j]!, start[j]! - next.lower[j]!, 0) * (1 + 2 ** -50));
-      this.sizes = contractions.map(({ lambda, metric }) => up(metric.sizeOf(moved) / (1 - lambda)) * (1 + 2 ** -50));
+      // For any state a, a trajectory from s₀ stays within max(‖s₀ − a‖, Σ λⁱ sup‖Φ(a, x) − a‖) of a.
+      const anchors = [start, ...(bounds.within ? [bounds.within.centre] : [])];
+      this.sizes = contractions.map(({ lambda, metric }) =>
+        Math.min(
+          ...anchors.map((anchor) => {
+            const away = metric.sizeOf(farthest(pointBox(start), anchor));
+            const drift = up(departure(bounds, metric, anchor) / (1 - lambda)) * (1 + 2 ** -50);
+            return up(away + Math.max(away, drift));
+          }),
+        ),
+      );
     }
     this.tighten();
   }

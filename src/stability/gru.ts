@@ -1,5 +1,6 @@
 import type { GruCell } from '../network/cell.js';
 import type { CellBounds } from './cellBounds.js';
+import type { InputPath } from './inputEffect.js';
 import type { Metric } from './certificates/certificate.js';
 import {
   activated,
@@ -23,6 +24,7 @@ import {
   preActivationChange,
   reachableBox,
   unbounded,
+  upperMatrixProduct,
   upperProduct,
   type Enclosure,
   type GateRange,
@@ -52,11 +54,14 @@ export interface GruRanges {
  */
 export function boundGru(cell: GruCell, input: Box, initial: Box, within: Enclosure | null): CellBounds {
   const n = cell.hiddenSize;
-  const update = boundedGate(cell.update, input, within);
-  const reset = boundedGate(cell.reset, input, within);
-  const candidate = boundedGate(cell.candidate, input, within);
+  const gatesFor = (x: Box) => ({
+    update: boundedGate(cell.update, x, within),
+    reset: boundedGate(cell.reset, x, within),
+    candidate: boundedGate(cell.candidate, x, within),
+  });
+  const gates = gatesFor(input);
 
-  const ranges = (h: Box) => {
+  const ranges = (h: Box, { update, reset, candidate } = gates) => {
     const z = gateRange(update, h, cell.clip);
     const r = gateRange(reset, h, cell.clip);
     const bias = pointBox(cell.recurrentBias);
@@ -77,8 +82,8 @@ export function boundGru(cell: GruCell, input: Box, initial: Box, within: Enclos
       slope: slopeBound(cell.candidate.activation, pre),
     };
   };
-  const image = (h: Box): Box => {
-    const { z, value } = ranges(h);
+  const image = (h: Box, x?: Box): Box => {
+    const { z, value } = ranges(h, x && gatesFor(x));
     return mixtureOf(z.value, h, value);
   };
 
@@ -105,6 +110,7 @@ export function boundGru(cell: GruCell, input: Box, initial: Box, within: Enclos
     );
   };
 
+  const { update, reset, candidate } = gates;
   const compare = (dh: Float64Array, dx: Float64Array | null, limits?: readonly Float64Array[]): Float64Array => {
     const az = preActivationChange(update, dh, dx, limits?.[0]);
     const ar = preActivationChange(reset, dh, dx, limits?.[1]);
@@ -129,9 +135,22 @@ export function boundGru(cell: GruCell, input: Box, initial: Box, within: Enclos
     const size = up(open + metric.sizeOf(through));
     return [norms[0]!, norms[1]!, norms[2]!.map((v) => up(v * size))];
   };
+  // What the update gate, the candidate and the reset gate make of a change by one of their pre-activations.
+  const ofUpdate = slope.map((_, j) => up(updateChange(j, 0, 0, 1)));
+  const ofCandidate = slope.map((s, j) => up(updateChange(j, 0, s, 0)));
+  const ofReset = slope.map((_, j) => up(resetChange(j, 0, gatedSize[j]!, 1)));
+  const throughReset: InputPath = cell.linearBeforeReset
+    ? { matrix: cell.reset.input, share: ofReset.map((v, j) => up(times(ofCandidate[j]!, v))) }
+    : { matrix: upperMatrixProduct(candidate.absRecurrent, ofReset, reset.absInput), share: ofCandidate };
   return {
     state,
     image,
+    input,
+    inputPaths: [
+      { matrix: cell.update.input, share: ofUpdate },
+      { matrix: cell.candidate.input, share: ofCandidate },
+      throughReset,
+    ],
     recurrentNorms,
     compare,
     ranges: { kind: 'gru', logistic, update: z, reset: r, slope, distance, gated: gatedSize },

@@ -79,20 +79,34 @@ function finiteImage({ rows, cols, data }: Matrix, v: Box): RoundedImage {
   const lower = new Float64Array(rows);
   const upper = new Float64Array(rows);
   const size = new Float64Array(rows);
-  const row = (r: number) => {
-    let [middle, spread, sum] = [0, 0, 0];
-    for (let c = 0, p = r * cols; c < cols; c++, p++) {
-      const w = data[p]!;
-      const absolute = Math.abs(w);
-      middle += w * centre[c]!;
-      spread += absolute * radius[c]!;
-      sum += absolute * largest[c]!;
-    }
+  const set = (r: number, middle: number, spread: number, sum: number) => {
     lower[r] = middle - spread;
     upper[r] = middle + spread;
     size[r] = sum;
   };
-  for (let r = 0; r < rows; r++) row(r);
+  // Two rows at a time: one sum alone would wait for each of its own additions.
+  for (let r = 0; r < rows; r += 2) {
+    const last = Math.min(r + 1, rows - 1);
+    let middle0 = 0;
+    let spread0 = 0;
+    let sum0 = 0;
+    let middle1 = 0;
+    let spread1 = 0;
+    let sum1 = 0;
+    for (let c = 0, p = r * cols, q = last * cols; c < cols; c++, p++, q++) {
+      const w0 = data[p]!;
+      const w1 = data[q]!;
+      const [at, reach, size] = [centre[c]!, radius[c]!, largest[c]!];
+      middle0 += w0 * at;
+      spread0 += Math.abs(w0) * reach;
+      sum0 += Math.abs(w0) * size;
+      middle1 += w1 * at;
+      spread1 += Math.abs(w1) * reach;
+      sum1 += Math.abs(w1) * size;
+    }
+    set(r, middle0, spread0, sum0);
+    set(last, middle1, spread1, sum1);
+  }
   return { lower, upper, size };
 }
 

@@ -52,32 +52,33 @@ export interface LstmRanges {
  */
 export function boundLstm(cell: LstmCell, input: Box, initial: Box, within: Enclosure | null): CellBounds {
   const n = cell.hiddenSize;
-  const gates = {
-    input: boundedGate(cell.input, input, within),
-    output: boundedGate(cell.output, input, within),
-    forget: boundedGate(cell.forget, input, within),
-    candidate: boundedGate(cell.candidate, input, within),
-  };
+  const gatesFor = (x: Box) => ({
+    input: boundedGate(cell.input, x, within),
+    output: boundedGate(cell.output, x, within),
+    forget: boundedGate(cell.forget, x, within),
+    candidate: boundedGate(cell.candidate, x, within),
+  });
+  const gates = gatesFor(input);
   const peephole = (weights: Float64Array | undefined, c: Box): Box | undefined =>
     weights && productOf({ lower: weights, upper: weights }, c);
   const complement = (b: Box): Box => ({ lower: b.upper.map((v) => 1 - v), upper: b.lower.map((v) => 1 - v) });
 
   /** Ranges of all gates for states of a box, and of the new cell state. */
-  const ranges = (state: Box) => {
+  const ranges = (state: Box, { input, output, forget, candidate } = gates) => {
     const h = part(state, 0, n);
     const c = part(state, n, 2 * n);
-    const i = gateRange(gates.input, h, cell.clip, peephole(cell.peephole?.input, c));
+    const i = gateRange(input, h, cell.clip, peephole(cell.peephole?.input, c));
     const f = cell.coupled
       ? { value: complement(i.value), slope: i.slope }
-      : gateRange(gates.forget, h, cell.clip, peephole(cell.peephole?.forget, c));
-    const g = gateRange(gates.candidate, h, cell.clip);
+      : gateRange(forget, h, cell.clip, peephole(cell.peephole?.forget, c));
+    const g = gateRange(candidate, h, cell.clip);
     // Coupled gates make c′ = (1−i) c + i g a convex combination, which separate products would not show.
     const nextC = cell.coupled ? mixtureOf(i.value, g.value, c) : sumOf(productOf(f.value, c), productOf(i.value, g.value));
-    const o = gateRange(gates.output, h, cell.clip, peephole(cell.peephole?.output, nextC));
+    const o = gateRange(output, h, cell.clip, peephole(cell.peephole?.output, nextC));
     return { c, i, f, g, o, nextC };
   };
-  const image = (state: Box): Box => {
-    const { o, nextC } = ranges(state);
+  const image = (state: Box, x?: Box): Box => {
+    const { o, nextC } = ranges(state, x && gatesFor(x));
     return joined(productOf(o.value, activated(cell.outputActivation, nextC)), nextC);
   };
 
@@ -138,9 +139,28 @@ export function boundLstm(cell: LstmCell, input: Box, initial: Box, within: Encl
     return times(Math.max(Math.abs(oLow), Math.abs(oHigh)) * squashed.slope[j]!, tc) + times(times(tHigh, r.o.slope[j]!), ao);
   };
 
+  /** What a change by one of a gate's pre-activation makes of c′ and h′. */
+  const share = (cellShare: (j: number) => number, outputShare = 0) => {
+    const out = new Float64Array(2 * n);
+    for (let j = 0; j < n; j++) {
+      const c = cellShare(j);
+      out[n + j] = up(c);
+      out[j] = up(hiddenChange(j, c, outputShare + (cell.peephole ? Math.abs(cell.peephole.output[j]!) * c : 0)));
+    }
+    return out;
+  };
+  const inputPaths = [
+    { matrix: cell.input.input, share: share((j) => cellChange(j, 0, cell.coupled ? 1 : 0, 1, 0)) },
+    ...(cell.coupled ? [] : [{ matrix: cell.forget.input, share: share((j) => cellChange(j, 0, 1, 0, 0)) }]),
+    { matrix: cell.candidate.input, share: share((j) => cellChange(j, 0, 0, 0, 1)) },
+    { matrix: cell.output.input, share: share(() => 0, 1) },
+  ];
+
   return {
     state,
     image,
+    input,
+    inputPaths,
     compare,
     recurrentNorms: (metric) =>
       [cell.input, cell.forget, cell.candidate, cell.output].map((gate) => metric.rowNorms(gate.recurrent)),

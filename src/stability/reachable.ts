@@ -158,6 +158,16 @@ export function upperProduct(m: Matrix, v: Float64Array, into: Float64Array = ne
   return into;
 }
 
+/** An upper bound of m · diag(factors) · right, all without negative entries. */
+export function upperMatrixProduct(m: Matrix, factors: Float64Array, right: Matrix): Matrix {
+  const out = new Float64Array(m.rows * right.cols);
+  for (let c = 0; c < right.cols; c++) {
+    const column = factors.map((v, r) => v * right.data[r * right.cols + c]! * (1 + 2 ** -51));
+    upperProduct(m, column).forEach((v, r) => (out[r * right.cols + c] = v));
+  }
+  return { rows: m.rows, cols: right.cols, data: out };
+}
+
 function upperProductOfInfinite({ rows, cols, data }: Matrix, v: Float64Array, into: Float64Array): Float64Array {
   const factor = 1 + 2 * gamma(cols);
   for (let r = 0; r < rows; r++) {

@@ -15,7 +15,7 @@ export interface RnnRanges {
 /** Vanilla RNN: h′ = ρ(R h + W x + b), so |Δh′_j| ≤ sup|ρ′| · (|R||Δh| + |W||Δx|)_j. */
 export function boundRnn(cell: RnnCell, input: Box, initial: Box, within: Enclosure | null): CellBounds {
   const gate = boundedGate(cell.gate, input, within);
-  const image = (state: Box) => gateRange(gate, state, cell.clip).value;
+  const image = (state: Box, x?: Box) => gateRange(x ? boundedGate(cell.gate, x, within) : gate, state, cell.clip).value;
   const [low, high] = activationRange(cell.gate.activation, -cell.clip, cell.clip).value;
   const candidate = Number.isFinite(low) && Number.isFinite(high) ? box(cell.hiddenSize, low, high) : unbounded(cell.hiddenSize);
   const state = reachableBox(initial, () => candidate, image, within);
@@ -25,6 +25,8 @@ export function boundRnn(cell: RnnCell, input: Box, initial: Box, within: Enclos
   return {
     state,
     image,
+    input,
+    inputPaths: [{ matrix: cell.gate.input, share: range.slope }],
     ranges: { kind: 'rnn', slope: range.slope, monotone },
     gates: new Map([['output', range.value]]),
     recurrentNorms: (metric) => [metric.rowNorms(cell.gate.recurrent)],

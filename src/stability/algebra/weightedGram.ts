@@ -81,8 +81,8 @@ function accumulate({ rows, cols, data }: Matrix, a: Float64Array, x: Float64Arr
   }
 }
 
-/** How far above the estimate the proof is tried: each step costs one Cholesky factorisation. */
-const margins = [1e-7, 1e-5, 1e-3, 1e-2, 0.1];
+/** How far above the estimate the proof is tried: each step costs one Cholesky factorisation, which large matrices take a second for. */
+const marginsFor = (n: number) => (n <= 512 ? [1e-7, 1e-5, 1e-3, 1e-2, 0.1] : [2e-3, 2e-2, 0.2]);
 
 /**
  * A proven upper bound of the largest eigenvalue of G: the smallest of a few values μ for which μI − G is proven positive
@@ -112,6 +112,7 @@ export function* largestEigenvalueBound({ b, terms }: WeightedGram, estimate: nu
   // The trace of G bounds its largest eigenvalue, should everything else fail.
   const trace = up(frobenius, n * depth);
   if (!(trace < Infinity)) return Infinity;
+  const margins = marginsFor(n);
   const error = gamma(depth + 8) * terms.length * trace + gamma(terms.length + 4) * trace;
   for (const [i, margin] of margins.entries()) {
     const limit = Math.max(estimate, Number.MIN_VALUE) * (1 + margin);

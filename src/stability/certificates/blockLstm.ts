@@ -121,12 +121,14 @@ export class BlockLstm implements BlockProblem {
 
   /** The λ, close from above, that equals σ(λ) for these scales: σ falls as λ grows, because N_c = λ² p_c grows. */
   lambdaOf(point: Float64Array, guess: number): number {
+    // Products with large matrices are what this costs.
+    const [steps, tolerance] = this.units.length <= 512 ? [20, 1e-3] : [8, 4e-3];
     let [low, high, lambda] = [this.smallestLambda, Infinity, guess];
     for (let i = 0; i < 30 && lambda < 16; i++) {
-      const sigma = this.meetConditions(point.slice(), lambda) ? Math.sqrt(this.spectrum.largest()) : Infinity;
+      const sigma = this.meetConditions(point.slice(), lambda) ? Math.sqrt(this.spectrum.largest(steps)) : Infinity;
       if (sigma > lambda) low = Math.max(low, lambda);
       else high = lambda;
-      if (high < low * (1 + 1e-3) || (high === lambda && sigma > lambda * (1 - 2e-3))) return high;
+      if (high < low * (1 + tolerance) || (high === lambda && sigma > lambda * (1 - 2 * tolerance))) return high;
       const next = Math.sqrt(Math.min(sigma, 4 * lambda) * lambda) * (1 + 3e-4);
       lambda = next > low && next < high ? next : high === Infinity ? low * 1.3 : (low + high) / 2;
     }

@@ -1,6 +1,7 @@
 import type { Cell } from '../../network/cell.js';
 import { boundCell, type CellBounds } from '../cellBounds.js';
 import { step } from '../../network/forward.js';
+import { departure, farthest } from '../inputEffect.js';
 import { contains, pointBox, type Box } from '../interval.js';
 import { up } from '../rounding.js';
 import { contractionCertificate, scaledEuclideanNorm, type CellCertificate } from './certificate.js';
@@ -72,16 +73,19 @@ function* onEllipsoid(
 ): Generator<number, BlockResult | null> {
   const weights = 4 * cell.hiddenSize ** 2;
   const centre = restingState(cell, input, initial);
-  const moved = farthest(outer.image(pointBox(centre)), centre);
   const away = farthest(pointBox(initial), centre);
   /** Radius that the ball must have at least, for a contraction by λ. */
-  const needed = (lambda: number, scale: Float64Array) => {
+  const needed = (lambda: number, scale: Float64Array, within: CellBounds) => {
     const norm = scaledEuclideanNorm(scale);
-    return Math.max(up(norm.sizeOf(moved) / (1 - lambda)) * (1 + 2 ** -50), norm.sizeOf(away));
+    return Math.max(up(departure(within, norm, centre) / (1 - lambda)) * (1 + 2 ** -50), norm.sizeOf(away));
   };
-  const bounded = (ball: Ellipsoid) => boundCell(cell, input, pointBox(initial), enclosureOf(ball, outer.state));
+  // The image of a box knows nothing of the ellipsoid, which makes it the sharper one for small boxes.
+  const bounded = (ball: Ellipsoid) => ({
+    ...boundCell(cell, input, pointBox(initial), enclosureOf(ball, outer.state)),
+    image: outer.image,
+  });
   const unit: Float64Array = new Float64Array(initial.length).fill(1);
-  let bounds = bounded({ centre, scale: unit, radius: needed(1 - 1 / firstRadius, unit) });
+  let bounds = bounded({ centre, scale: unit, radius: needed(1 - 1 / firstRadius, unit, outer) });
   let point: Float64Array | null = null;
   let best: Candidate | null = null;
   for (let round = 0; round < maxRounds; round++) {
@@ -94,12 +98,12 @@ function* onEllipsoid(
     let { lambda } = found;
     let accepted = false;
     for (let i = 0; i < maxGrowth && lambda < 1 && !accepted; i++) {
-      const ball = { centre, scale, radius: needed(lambda, scale) * growth };
+      const ball = { centre, scale, radius: needed(lambda, scale, bounds) * growth };
       bounds = bounded(ball);
       const problem = problemOf(bounds);
       if (!problem.possible) return null;
       lambda = problem.lambdaOf(point, lambda);
-      accepted = lambda < 1 && needed(lambda, scale) <= ball.radius * (1 - 1e-4);
+      accepted = lambda < 1 && needed(lambda, scale, bounds) <= ball.radius * (1 - 1e-4);
       if (!accepted) continue;
       if (best && lambda > best.lambda * (1 - 2e-3)) round = maxRounds;
       if (!best || lambda < best.lambda) best = { problem, point: point.slice(), bounds, ball, lambda };
@@ -110,18 +114,13 @@ function* onEllipsoid(
   if (!best || best.lambda > wanted) return null;
   const proven = yield* best.problem.prove(best.point, best.lambda);
   const { ball } = best;
-  const invariant = proven < 1 && needed(proven, ball.scale) <= ball.radius && contains(best.bounds.state, pointBox(centre));
+  const invariant =
+    proven < 1 && needed(proven, ball.scale, best.bounds) <= ball.radius && contains(best.bounds.state, pointBox(centre));
   if (!invariant) return null;
   return {
     certificate: certificateFor(cell, proven, ball.scale),
-    // The image of a box knows nothing of the ellipsoid, which makes it the sharper one for small boxes.
-    bounds: { ...best.bounds, image: outer.image, within: ball },
+    bounds: { ...best.bounds, within: ball },
   };
-}
-
-/** Largest distance of each element of a box from a point. */
-function farthest(box: Box, point: Float64Array): Float64Array {
-  return box.upper.map((v, j) => Math.max(v - point[j]!, point[j]! - box.lower[j]!, 0) * (1 + 2 ** -50));
 }
 
 /** Where the cell settles under the middle of the input range: near the middle of all trajectories. */

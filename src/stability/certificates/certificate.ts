@@ -8,6 +8,8 @@ export interface Metric {
   norm(difference: Float64Array): number;
   /** An upper bound of the norm of every vector d with |d_j| ≤ bound_j. */
   sizeOf(bound: Float64Array): number;
+  /** ‖d‖² ≤ Σ_j squares_j d_j²; absent for norms that are no sum of squares. */
+  readonly squares?: Float64Array;
   /** |d_j| ≤ reach_j · ‖d‖ for every d. */
   readonly reach: Float64Array;
   /** For each row of a matrix M [rows, H]: |(M d_h)_r| ≤ rowNorms_r · ‖d‖ for every d, d_h its first H entries. */
@@ -63,6 +65,7 @@ export function scaledEuclideanNorm(scale: Float64Array): Metric {
   const norm = (d: Float64Array) => Math.sqrt(d.reduce((sum, v, j) => sum + (v / scale[j]!) ** 2, 0));
   return {
     norm,
+    squares: scale.map((s) => up(1 / (s * s), 4)),
     reach: scale,
     rowNorms: (matrix) => rowLengths(matrix, scale),
     sizeOf: (bound) => up(norm(bound), bound.length),

@@ -9,7 +9,7 @@ import { BlockGru } from './blockGru.js';
 import { BlockLstm } from './blockLstm.js';
 import { blockCertificate } from './blockSearch.js';
 import type { CellCertificate } from './certificate.js';
-import { comparisonCertificate } from './comparison.js';
+import { comparisonCertificate, comparisonNorm } from './comparison.js';
 import { deltaIssGru, deltaIssLstm } from './deltaIss.js';
 import { millerHardtLstm, millerHardtRnn } from './millerHardt.js';
 import { numericalRadius } from './numericalRadius.js';
@@ -38,9 +38,10 @@ export function* certificatesOf(
     case 'rnn': {
       const ranges = bounds.ranges as RnnRanges;
       const published = yield* millerHardtRnn(cell);
-      const norm = yield* scaledNorm(cell, ranges);
-      const radius = yield* numericalRadius(cell, ranges);
-      return { bounds, certificates: [published, comparisonCertificate(bounds), norm, ...(radius ? [radius] : [])] };
+      const comparison = comparisonNorm(bounds);
+      const norm = yield* scaledNorm(cell, ranges, comparison.weights);
+      const radius = yield* numericalRadius(cell, ranges, comparison.weights);
+      return { bounds, certificates: [published, comparisonCertificate(bounds, comparison), norm, ...(radius ? [radius] : [])] };
     }
     case 'lstm': {
       const block = yield* blockCertificate(cell, bounds, input, initial, (b) => new BlockLstm(cell, b.ranges as LstmRanges));

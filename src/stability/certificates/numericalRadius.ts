@@ -6,7 +6,7 @@ import { subtractGram } from '../algebra/rowProducts.js';
 import type { RnnRanges } from '../rnn.js';
 import { gamma, up } from '../rounding.js';
 import { contractionCertificate, type CellCertificate, type Metric } from './certificate.js';
-import { descend } from './descent.js';
+import { bestStart, descend } from './descent.js';
 
 /**
  * Vanilla RNN with slopes in [0, L_j]. With D = diag(d) and A = D L R D⁻¹, every difference obeys Δw_j (Δv_j − Δw_j) ≥ 0 for v = L R h, so by the
@@ -213,6 +213,8 @@ function* metricOf(x: Float64Array, n: number, d: Float64Array): Generator<numbe
         up(euclidean(rows.subarray(r * n, (r + 1) * n)) * (1 + relative), n),
       );
     },
+    // X ⪯ 2I.
+    squares: d.map((v) => up(2 * v * v, 4)),
     reach: columns.map((v, j) => up((v / d[j]!) * (1 + relative), n)),
     sizeOf: (bound) => {
       let sum = 0;
@@ -222,8 +224,15 @@ function* metricOf(x: Float64Array, n: number, d: Float64Array): Generator<numbe
   };
 }
 
-/** @yields the fraction done */
-export function* numericalRadius(cell: RnnCell, { slope, monotone }: RnnRanges): Generator<number, CellCertificate | null> {
+/**
+ * @param weights of the comparison operator's best max-norm
+ * @yields the fraction done
+ */
+export function* numericalRadius(
+  cell: RnnCell,
+  { slope, monotone }: RnnRanges,
+  weights: Float64Array,
+): Generator<number, CellCertificate | null> {
   if (!monotone) return null;
   const none = contractionCertificate(name, norm, Infinity, null);
   if (!slope.every(Number.isFinite)) return none;
@@ -231,14 +240,17 @@ export function* numericalRadius(cell: RnnCell, { slope, monotone }: RnnRanges):
   const gain: Matrix = { rows: n, cols: n, data: gainOf(cell, slope) };
   if (gain.data.every((v) => v === 0)) return none;
   const radius = new NumericalRadius(gain, n <= 256 ? 17 : 9);
-  const run = descend(new Float64Array(n), 40 * n * n, (logs) => radius.slope(logs, n <= 256 ? 12 : 6));
+  const slopeAt = (logs: Float64Array) => radius.slope(logs, n <= 256 ? 12 : 6);
+  const start = bestStart(weights, (logs) => slopeAt(logs).value);
+  const run = descend(start, 40 * n * n, slopeAt);
   let next = run.next();
   while (!next.done) {
     yield 0.3 * next.value;
     next = run.next();
   }
   const d = next.value.map(Math.exp);
-  const r = Math.max(...new NumericalRadius(gain, 33).rotations(d, 24).map((rotation) => rotation.value));
+  // A nilpotent matrix has scales for every λ above zero; a smaller one than this is of no use.
+  const r = Math.max(1e-6, ...new NumericalRadius(gain, 33).rotations(d, 24).map((rotation) => rotation.value));
   if (!(r < 1)) return contractionCertificate(name, norm, r, null);
   const a = gain.data.map((v, p) => (d[Math.floor(p / n)]! * v) / d[p % n]!);
   // A little above the radius the iteration converges fast, and X is well conditioned.

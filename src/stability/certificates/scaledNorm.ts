@@ -3,7 +3,7 @@ import type { RnnRanges } from '../rnn.js';
 import { up } from '../rounding.js';
 import { largestEigenvalueBound } from '../algebra/weightedGram.js';
 import { contractionCertificate, scaledEuclideanNorm, type CellCertificate } from './certificate.js';
-import { descend } from './descent.js';
+import { bestStart, descend } from './descent.js';
 import { SpectrumTracker } from './topSpectrum.js';
 
 const name = 'scaled-spectral-norm';
@@ -12,9 +12,10 @@ const norm = 'scaled Euclidean norm of h';
 /**
  * Vanilla RNN whose slopes lie in [−L_j, L_j]: λ = ‖D L R D⁻¹‖₂ for any positive diagonal D. log λ is convex in log D (Sezginer & Overton, "The
  * largest singular value of e^X A₀ e^−X is convex on convex sets of commuting matrices", IEEE TAC 1990), so descent finds the best.
+ * @param weights of the comparison operator's best max-norm
  * @yields the fraction done
  */
-export function* scaledNorm(cell: RnnCell, { slope }: RnnRanges): Generator<number, CellCertificate> {
+export function* scaledNorm(cell: RnnCell, { slope }: RnnRanges, weights: Float64Array): Generator<number, CellCertificate> {
   if (!slope.every(Number.isFinite)) return contractionCertificate(name, norm, Infinity, null);
   const n = cell.hiddenSize;
   const tracker = new SpectrumTracker({
@@ -30,9 +31,13 @@ export function* scaledNorm(cell: RnnCell, { slope }: RnnRanges): Generator<numb
       a[j] = slope[j]! / b[j]!;
     }
   };
-  const run = descend(new Float64Array(n), n * n, (logs) => {
+  const spectrumAt = (logs: Float64Array) => {
     scaleBy(logs);
-    const { value, rowShares, columnShares } = tracker.spectrum();
+    return tracker.spectrum();
+  };
+  const start = bestStart(weights, (logs) => spectrumAt(logs).value);
+  const run = descend(start, n * n, (logs) => {
+    const { value, rowShares, columnShares } = spectrumAt(logs);
     return { value, gradient: rowShares[0]!.map((v, j) => v - columnShares[j]!) };
   });
   let next = run.next();
