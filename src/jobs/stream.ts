@@ -16,7 +16,7 @@ import { BadInputError } from '../errors.js';
 import { streamedNetwork, uncoveredState } from '../streaming/coverage.js';
 import { measureSensitivity } from '../streaming/sensitivity.js';
 import { stateSignals } from '../streaming/stateSignals.js';
-import { StateMap } from '../streaming/stateMap.js';
+import { initialState, StateMap } from '../streaming/stateMap.js';
 import type { StreamingModel } from '../streaming/streamingModel.js';
 import { sampleStreams, syntheticStreams, type Stream } from '../streaming/streams.js';
 import { measureTruncation } from '../streaming/truncationCurve.js';
@@ -66,7 +66,7 @@ export async function checkStream(
   const { streaming, onnx } = checkpoint;
   const given = samples && sampleStreams(streaming, samples.arrays, samples.name);
   const range = statedRange(streaming, options, given);
-  const network = streamedNetwork(onnx);
+  const network = await streamedNetwork(streaming, onnx, runtime);
   const uncovered = await uncoveredState(streaming, onnx, runtime);
   const analysis =
     network.layers.length > 0 ? await analyse(network, range, options, (step, f) => progress(step, 0.05 + 0.2 * f)) : null;
@@ -186,11 +186,10 @@ function streamingDiagnostic(streaming: StreamingModel, notCertified: string | n
         ? 'Interval bounds over all of its graph bound its error.'
         : 'The certificates of its layers are those of the stream.'
       : `No certificate covers the carried state: ${notCertified}. Its truncation error is measured by running it.`;
-  return {
-    code: 'streaming-model',
-    severity: 'information',
-    message: `This is a streaming model: it computes one frame per call, and the caller feeds back ${states}. ${certified}`,
-  };
+  const what = streaming.loop
+    ? `What recurs is ${streaming.loop}, whose body is no cell that is known. It is run one step at a time, which gives the same answer; from step to step it carries ${states}.`
+    : `This is a streaming model: it computes one frame per call, and the caller feeds back ${states}.`;
+  return { code: 'streaming-model', severity: 'information', message: `${what} ${certified}` };
 }
 
 /** Bounds of the state map as a whole, with its certified curve at the outputs; else the reason why there are none, in words. */
@@ -202,7 +201,7 @@ async function boundWhole(
 ): Promise<{ lambda: number; curve: ErrorCurve } | string> {
   const signals = stateSignals(streaming);
   if (typeof signals === 'string') return `its graph is not understood beyond ${signals}`;
-  const bounds = await drive(boundStateMap(signals.next, signals.outputs, range, maxLength), report);
+  const bounds = await drive(boundStateMap(signals.next, signals.outputs, initialState(streaming), range, maxLength), report);
   if (!bounds) return 'no finite box was found that the state cannot leave';
   return {
     lambda: bounds.lambda,

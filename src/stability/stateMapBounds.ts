@@ -1,7 +1,7 @@
 import type { Signal, SourceSignal } from '../network/signal.js';
 import { perronNorm } from './certificates/comparison.js';
 import { weightedMaxNorm } from './certificates/certificate.js';
-import { box, contains, hull, intersection, isFinite, magnitude, width, type Box } from './interval.js';
+import { box, contains, hull, intersection, isFinite, magnitude, pointBox, width, type Box } from './interval.js';
 import { sourceBox, type InputRange } from './networkBounds.js';
 import { signalBox, signalDeviation } from './signalBounds.js';
 
@@ -25,12 +25,14 @@ const widenings = [1e-9, 1e-6, 1e-3, 0.1, 1, 10];
 /**
  * @param next signals of the next states; layer i is state i
  * @param outputs null: not known as signals
+ * @param start the state in which every stream starts, all parts behind each other
  * @param range of the sources
  * @returns null where no finite box was found that the states cannot leave
  */
 export function* boundStateMap(
   next: readonly Signal[],
   outputs: readonly Signal[] | null,
+  start: Float64Array,
   range: InputRange,
   maxLength: number,
 ): Generator<number, StateMapBounds | null> {
@@ -50,8 +52,7 @@ export function* boundStateMap(
   };
   const image = (state: Box) => joined(next.map(boxWith(state)));
 
-  const total = sizes.reduce((a, b) => a + b, 0);
-  const state = yield* invariantBox(box(total), image);
+  const state = yield* invariantBox(pointBox(start), image);
   if (!state) return null;
   const boxOf = boxWith(state);
   const deviations = next.map((signal) => signalDeviation(signal, boxOf));
@@ -60,7 +61,7 @@ export function* boundStateMap(
     const layer = (index: number) => each[index]!;
     return Float64Array.from(deviations.flatMap((d, i) => [...(d ? d(layer) : new Float64Array(sizes[i]!))]));
   };
-  const { lambda, weights } = perronNorm(compare, total);
+  const { lambda, weights } = perronNorm(compare, start.length);
   yield 0.5;
   const common = { state, lambda: Number.isFinite(lambda) ? lambda : Infinity };
   if (!outputs) return { ...common, bound: null };
@@ -71,7 +72,7 @@ export function* boundStateMap(
   const bound = [Math.max(0, ...results.map((r) => largest(magnitude(r.range))))];
   const diameter = width(state);
   const metric = weightedMaxNorm(weights);
-  let error = magnitude(state);
+  let error = state.upper.map((v, j) => Math.max(v - start[j]!, start[j]! - state.lower[j]!) * (1 + 2 ** -50));
   let size = metric.sizeOf(error);
   for (let k = 1; k <= maxLength; k++) {
     const each = parts(error);

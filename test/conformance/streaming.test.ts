@@ -106,7 +106,7 @@ describe.each([13, 17])('operator set %i', (opset) => {
 
     it.skipIf(!style.covered)('its cells, in float64, step as ONNX Runtime does', async () => {
       const { onnx, streaming } = await open();
-      const network = streamedNetwork(onnx);
+      const network = await streamedNetwork(streaming!, onnx, runtime);
       const layer = network.layers[0]!;
       const node = onnx.nodes[0]!;
       const seen = node.y === '' ? node.yH : node.y;

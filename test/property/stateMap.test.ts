@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { openCheckpoint } from '../../src/checkpoint/open.js';
 import { boundStateMap, type StateMapBounds } from '../../src/stability/stateMapBounds.js';
-import { StateMap } from '../../src/streaming/stateMap.js';
+import { initialState, StateMap } from '../../src/streaming/stateMap.js';
 import { stateSignals } from '../../src/streaming/stateSignals.js';
 import type { StreamingModel } from '../../src/streaming/streamingModel.js';
 import { Random } from '../support/random.js';
@@ -65,7 +65,7 @@ async function bounded(build: (g: TestGraph) => void): Promise<{ streaming: Stre
   const { streaming } = await openCheckpoint(files, { set: {}, states: {} }, runtime);
   const signals = stateSignals(streaming!);
   if (typeof signals === 'string') throw new Error(signals);
-  const run = boundStateMap(signals.next, signals.outputs, range, longest);
+  const run = boundStateMap(signals.next, signals.outputs, initialState(streaming!), range, longest);
   let step = run.next();
   while (!step.done) step = run.next();
   expect(step.value).not.toBeNull();
@@ -142,7 +142,7 @@ it('a state that grows without bound has no bounds', async () => {
   const { streaming } = await openCheckpoint(files, { set: {}, states: {} }, runtime);
   const signals = stateSignals(streaming!);
   if (typeof signals === 'string') throw new Error(signals);
-  const run = boundStateMap(signals.next, signals.outputs, range, longest);
+  const run = boundStateMap(signals.next, signals.outputs, initialState(streaming!), range, longest);
   let step = run.next();
   while (!step.done) step = run.next();
   expect(step.value).toBeNull();
