@@ -80,8 +80,8 @@ export async function checkStream(
   const streams = given ?? standInStreams(streaming, range, options.maxLength);
   const source = samples ? ('samples' as const) : ('synthetic' as const);
   const measuring = (f: number) => progress('Measuring the truncation error', 0.3 + 0.4 * f);
-  // Where a bound of h is proven the measured curve is of h too, for the two to be compared; else of what the user gets.
-  const ofRecurrent = options.at === 'recurrent' && (proven?.curve.bound ?? null) !== null;
+  // Where a bound of h falls the measured curve is of h too, for the two to be compared; else of what the user gets.
+  const ofRecurrent = options.at === 'recurrent' && falls(proven?.curve.bound ?? null);
   const measured = await measure(checkpoint, ofRecurrent, streams, options, runtime, measuring);
   const diverges = !measured.error.worst.every(Number.isFinite);
   const curve = diverges ? null : measured.error;
@@ -162,6 +162,11 @@ export async function checkStream(
   const data = sensitivity && { source, ...growthReport(sensitivity.exponent, sensitivity.standardError), layers: [] };
   const report = { ...partial, streaming: streamingReport, ...(data ? { data } : {}) };
   return { report, checkpoint, streams, source, range };
+}
+
+/** A bound that only says how large h can be says nothing of forgetting. */
+function falls(bound: readonly number[] | null): boolean {
+  return bound !== null && bound.at(-1)! < bound[0]!;
 }
 
 /** @throws BadInputError when the range is to come from samples and there are none */
