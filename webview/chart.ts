@@ -1,9 +1,9 @@
-import { axisBottom, axisLeft } from 'd3-axis';
-import { scaleLinear, scaleLog, type ScaleLinear, type ScaleLogarithmic } from 'd3-scale';
-import { pointer, select, type Selection } from 'd3-selection';
+import { scaleLinear, scaleLog } from 'd3-scale';
+import { pointer, select } from 'd3-selection';
 import { area, line } from 'd3-shape';
+import { drawAxes, type Scales, type Svg } from './axes.js';
 import { clipped, lastDrawn, lengthRange, valuesAt, type CurveData } from './curveData.js';
-import { number, superscript } from './format.js';
+import { number } from './format.js';
 
 /** The error curve as SVG: certified bound, measured error, the allowed error and a marker at the chosen length. */
 
@@ -11,18 +11,6 @@ export interface ChartText {
   bound: string;
   measured: string;
   epsilon: number;
-}
-
-type Svg = Selection<SVGSVGElement, unknown, null, undefined>;
-type Group = Selection<SVGGElement, unknown, null, undefined>;
-
-interface Scales {
-  x: ScaleLinear<number, number>;
-  y: ScaleLogarithmic<number, number>;
-  left: number;
-  right: number;
-  top: number;
-  bottom: number;
 }
 
 const height = 320;
@@ -76,7 +64,7 @@ export class Chart {
       y: scaleLog([this.data.floor, this.data.top], [edges.bottom, edges.top]),
     };
     this.#svg.attr('viewBox', `0 0 ${width} ${height}`).attr('height', height).selectAll('*').remove();
-    drawAxes(this.#svg, this.#scales);
+    drawAxes(this.#svg, this.#scales, { horizontal: 'past steps kept, k', vertical: 'error' });
     this.#drawBand();
     this.#drawLine('bound', this.data.bound);
     this.#drawLine('measured', this.data.measured);
@@ -190,40 +178,4 @@ export class Chart {
         .attr('height', 8);
     }
   }
-}
-
-function drawAxes(svg: Svg, { x, y, left, right, top, bottom }: Scales): void {
-  const [floor, highest] = y.domain() as [number, number];
-  const decades = Math.round(Math.log10(highest / floor));
-  const every = decades > 9 ? 2 : 1;
-  const ticks = Array.from({ length: decades + 1 }, (_, i) => i)
-    .filter((i) => i % every === 0)
-    .map((i) => floor * 10 ** i);
-  const grid = svg.append('g').attr('class', 'grid');
-  for (const tick of ticks) grid.append('line').attr('x1', left).attr('x2', right).attr('y1', y(tick)).attr('y2', y(tick));
-  const power = (value: number) => `10${superscript(Math.round(Math.log10(value)))}`;
-  const vertical = axisLeft<number>(y).tickValues(ticks).tickFormat(power).tickSize(0).tickPadding(8);
-  const longest = x.domain()[1]!;
-  const horizontal = axisBottom<number>(x)
-    .ticks(Math.min(longest, Math.max(2, (right - left) / 70)), 'd')
-    .tickSizeOuter(0);
-  svg.append<SVGGElement>('g').attr('class', 'axis').attr('transform', `translate(${left},0)`).call(vertical).call(withoutLine);
-  svg.append<SVGGElement>('g').attr('class', 'axis').attr('transform', `translate(0,${bottom})`).call(horizontal);
-  svg
-    .append('text')
-    .attr('class', 'title')
-    .attr('x', (left + right) / 2)
-    .attr('y', bottom + 38)
-    .attr('text-anchor', 'middle')
-    .text('past steps kept, k');
-  svg
-    .append('text')
-    .attr('class', 'title')
-    .attr('x', 4)
-    .attr('y', top - 12)
-    .text('error');
-}
-
-function withoutLine(axis: Group): void {
-  axis.select('.domain').remove();
 }

@@ -5,6 +5,7 @@ import { curveData, hasCurve, lengthRange, tableRows, valuesAt, type CurveData }
 import { disclosure, h } from './dom.js';
 import { count, number, percent } from './format.js';
 import { keepState, viewState } from './host.js';
+import { legendEntry } from './legend.js';
 import { bandText, curveSummary, errorPlace, measuredLabel, measuredOn, worstWindow } from './words.js';
 
 /** The chart, the number field bound to its marker, and the values at the chosen length. */
@@ -119,26 +120,13 @@ function readoutText(report: StabilityReport, data: CurveData, length: number): 
   ];
 }
 
-/** Line samples with the dash pattern of the chart. */
 function legend(report: StabilityReport): HTMLElement {
-  const sample = (kind: string) => {
-    const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-    svg.setAttribute('viewBox', '0 0 28 8');
-    svg.setAttribute('class', 'sample');
-    svg.setAttribute('aria-hidden', 'true');
-    const path = document.createElementNS(svg.namespaceURI, 'path');
-    path.setAttribute('d', 'M0 4H28');
-    path.setAttribute('class', `line ${kind}`);
-    svg.append(path);
-    return svg;
-  };
-  const entry = (kind: string, text: string) => h('span', { class: 'entry' }, sample(kind), text);
   return h(
     'div',
     { class: 'legend' },
-    report.curve.bound ? entry('bound', 'certified bound') : undefined,
-    report.curve.measured ? entry('measured', measuredLabel(report)) : undefined,
-    entry('epsilon', `allowed error ε = ${number(report.epsilon)}`),
+    report.curve.bound ? legendEntry('bound', 'certified bound') : undefined,
+    report.curve.measured ? legendEntry('measured', measuredLabel(report)) : undefined,
+    legendEntry('epsilon', `allowed error ε = ${number(report.epsilon)}`),
   );
 }
 

@@ -21,8 +21,8 @@ function mend({ curve }: StabilityReport, { code, question }: Diagnostic): HTMLE
 /** The findings of the Problems panel: a row there cannot lead into a binary file, so they stand here too. */
 export function findingsSection(report: StabilityReport): HTMLElement[] {
   const { diagnostics, summary } = report;
-  // The verdict's own finding stands at the top of the page.
-  const others = diagnostics.filter(({ message }) => message !== summary);
+  // The verdict's own finding stands at the top of the page, a witness in its own section.
+  const others = diagnostics.filter(({ code, message }) => message !== summary && code !== 'witness-found');
   if (others.length === 0) return [];
   const items = others.map((finding) => {
     const { code, severity, message, layer } = finding;

@@ -18,6 +18,7 @@ import './report.css';
 import './chart.css';
 import { streamingSection } from './streamingSection.js';
 import { factsSection, verdictSection } from './summarySection.js';
+import { witnessSection } from './witnessSection.js';
 
 /** The report page: a header that stands at once, a strip with the progress of a check, and the report or one error. */
 
@@ -89,6 +90,7 @@ function showReport(report: StabilityReport): void {
     curveSection(report, (length) => part.setLength(length)),
     ...(hasCurve(report) ? [part.element] : []),
     ...streamingSection(report),
+    ...witnessSection(report),
     ...dataSection(report),
     layersSection(report.layers),
     ...findingsSection(report),

@@ -1,11 +1,12 @@
 import { openCheckpoint, type OpenedCheckpoint } from '../checkpoint/open.js';
+import { replaySequence } from '../measurement/replaySequence.js';
 import { parameterCount, type RecurrentNetwork } from '../network/network.js';
 import { walkSignal } from '../network/signal.js';
 import type { Diagnostic, LayerReport, StabilityReport } from '../report/report.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
 import { readModelInputs, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
 import type { Box } from '../stability/interval.js';
-import { errorCurve, smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
+import { atLengths, curveLengths, errorCurve, smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
 import { anyInput, freeSources, outputDeviation, sourceBox, type InputRange } from '../stability/networkBounds.js';
 import { analyse, drive, type Analysis } from './analyse.js';
 import { readData, sampleRangeDiagnostic, type Data } from './data.js';
@@ -14,6 +15,7 @@ import { measure } from './measure.js';
 import { findSamples } from './samples.js';
 import { mergeCurves, sampleDiagnostics } from './curveReport.js';
 import { checkStream, type CheckedStream } from './stream.js';
+import { searching, searchWitness, witnessDiagnostic } from './witness.js';
 import { decideVerdict, summarise, verdictDiagnostic, type Findings } from './verdict.js';
 
 /** A checked checkpoint, with what an export needs from the check. */
@@ -101,12 +103,26 @@ export async function runCheck(
   const fixedLength = axes.time;
   const maxLength = Math.min(options.maxLength, fixedLength ?? Infinity);
   const analysis = await analyse(network, data.range, { epsilon: options.epsilon, maxLength }, (step, f) =>
-    progress(step, 0.05 + 0.55 * f),
+    progress(step, 0.05 + 0.45 * f),
   );
   const place = options.at === 'output' ? await outputCurve(network, data, analysis, maxLength) : analysis.curve;
   const curve = maxLength === fixedLength ? exactAtTheEnd(place) : place;
 
   const certifiedLength = curve.bound && smallestLength(curve.k, curve.bound, options.epsilon);
+
+  const certifiedHolds = analysis.lambda < 1 || paperHolds(analysis.layers);
+  // A certificate leaves nothing to look for, and within a fixed length nothing stays apart for ever.
+  const witness =
+    certifiedHolds || certifiedLength !== null || fixedLength !== null
+      ? null
+      : await searchWitness({
+          network,
+          bounds: analysis.bounds,
+          range: data.range,
+          epsilon: options.epsilon,
+          replay: (system, histories, steps) => replaySequence(checkpoint.onnx, axes, system, histories, steps, runtime),
+          progress: searching(progress, 0.5, 0.6),
+        });
 
   await progress('Measuring the truncation error', 0.6);
   const measured = await measure(checkpoint.onnx, axes, data, maxLength, certifiedLength, options, runtime, (f) =>
@@ -118,7 +134,7 @@ export async function runCheck(
 
   const findings: Findings = {
     lambda: analysis.lambda,
-    certifiedHolds: analysis.lambda < 1 || paperHolds(analysis.layers),
+    certifiedHolds,
     certifiedLength,
     epsilon: options.epsilon,
     maxLength,
@@ -128,6 +144,7 @@ export async function runCheck(
     measured: measured.curve && { ...measured.curve, source },
     fixedLength,
     diverges,
+    witness,
   };
   const { verdict, safeLength } = decideVerdict(findings);
   const summary = summarise(findings, verdict, safeLength);
@@ -158,13 +175,15 @@ export async function runCheck(
     curve: {
       ...mergeCurves(curve, measured.curve, source, options.quantile),
       ...(options.at === 'output'
-        ? { recurrent: mergeCurves(analysis.curve, measured.recurrent, source, options.quantile) }
+        ? { recurrent: mergeCurves(atLengths(analysis.curve, curve.k), measured.recurrent, source, options.quantile) }
         : {}),
     },
     layers: analysis.layers.map((layer) => ({ ...layer, ...placed(layer.name) })),
     ...(measured.along ? { data: measured.along } : {}),
+    ...(witness ? { witness } : {}),
     diagnostics: [
       verdictDiagnostic(verdict, summary),
+      ...witnessDiagnostic(witness),
       ...inputDiagnostics(network, inputRange),
       ...(inputRange.source === 'samples' ? [sampleRangeDiagnostic(data.name!)] : []),
       ...outputDiagnostics(options, data),
@@ -181,7 +200,8 @@ export async function runCheck(
 /** The certified curve at the model's own outputs; without a bound where the layers' outputs cannot be followed to one of them. */
 async function outputCurve(network: RecurrentNetwork, data: Data, analysis: Analysis, maxLength: number): Promise<ErrorCurve> {
   const { outputs, range } = data;
-  if (outputs.length === 0 || outputs.some((o) => o.blockedBy !== null)) return { ...analysis.curve, bound: null };
+  if (outputs.length === 0 || outputs.some((o) => o.blockedBy !== null))
+    return { k: curveLengths(network, true, maxLength), bound: null };
   const deviation = outputDeviation(
     outputs.map((o) => o.signal),
     analysis.bounds,

@@ -14,6 +14,7 @@ import { rangeOfSamples } from '../stability/sampleRange.js';
 import { defaultInputRange, rangeHull, type InputRange } from '../stability/networkBounds.js';
 import { BadInputError } from '../errors.js';
 import { streamedNetwork, uncoveredState } from '../streaming/coverage.js';
+import { replayStream } from '../streaming/replayStream.js';
 import { measureSensitivity } from '../streaming/sensitivity.js';
 import { stateSignals } from '../streaming/stateSignals.js';
 import { initialState, StateMap } from '../streaming/stateMap.js';
@@ -28,6 +29,7 @@ import type { CheckOptions, Progress } from './jobs.js';
 import { noSamplesForRange, sampleRangeDiagnostic } from './data.js';
 import { growthReport, mergeCurves, sampleDiagnostics } from './curveReport.js';
 import type { FoundSamples } from './samples.js';
+import { searching, searchWitness, witnessDiagnostic } from './witness.js';
 import { decideVerdict, summarise, verdictDiagnostic, type Findings } from './verdict.js';
 
 /** Streams that stand in where there are no samples: fewer than sequences elsewhere, because every frame is a run of the model. */
@@ -93,6 +95,20 @@ export async function checkStream(
 
   const map = typeof whole === 'string' ? null : whole;
   const lambda = (proven ?? map)?.lambda ?? Infinity;
+  const searchProgress = searching(progress, 0.75, 0.85);
+  const witness =
+    !analysis || analysis.lambda < 1
+      ? null
+      : await searchWitness({
+          network,
+          bounds: analysis.bounds,
+          range,
+          epsilon: options.epsilon,
+          replay:
+            proven &&
+            ((system, histories, steps) => replayStream(streaming, onnx, system, histories, steps, runtime, searchProgress)),
+          progress: searchProgress,
+        });
   const bounds = (ofRecurrent ? proven?.curve : map?.curve) ?? { k: measured.error.k, bound: null };
   const findings: Findings = {
     lambda,
@@ -106,6 +122,7 @@ export async function checkStream(
     measured: curve && { ...curve, source },
     fixedLength: null,
     diverges,
+    witness,
   };
   const { verdict, safeLength } = decideVerdict(findings);
   const summary = summarise(findings, verdict, safeLength);
@@ -132,8 +149,10 @@ export async function checkStream(
     lambdaLowerBound: proven?.lambdaLowerBound ?? null,
     curve: merged,
     layers: [...(analysis?.layers ?? [])],
+    ...(witness ? { witness } : {}),
     diagnostics: [
       verdictDiagnostic(verdict, summary),
+      ...witnessDiagnostic(witness),
       streamingDiagnostic(streaming, notCertified, map !== null),
       ...streaming.assumptions.map((a) => ({ ...a, severity: 'information' as const })),
       ...(options.inputRange ? [] : [assumedRange]),

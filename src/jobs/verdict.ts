@@ -1,4 +1,5 @@
-import type { Diagnostic, StabilityReport, Verdict } from '../report/report.js';
+import type { Diagnostic, StabilityReport, Verdict, WitnessReport } from '../report/report.js';
+import { witnessOutcome } from '../report/witnessWords.js';
 import { formatNumber } from '../report/format.js';
 import { smallestLength } from '../stability/errorCurve.js';
 
@@ -28,6 +29,8 @@ export interface Findings {
   readonly fixedLength: number | null;
   /** The state overflowed on an input of the stated range or of the samples. */
   readonly diverges: boolean;
+  /** That some input is not forgotten. */
+  readonly witness: WitnessReport | null;
 }
 
 /** True when the last half of the measured curve stays above ε without falling. */
@@ -35,6 +38,15 @@ function doesNotDecay(measured: NonNullable<Findings['measured']>, epsilon: numb
   const last = measured.worst[measured.worst.length - 1] ?? 0;
   const middle = measured.worst[Math.floor(measured.worst.length / 2)] ?? 0;
   return measured.worst.length >= 32 && last > epsilon && last > 0.8 * middle;
+}
+
+/** Motion that has not settled proves nothing if it was followed for fewer steps. */
+const leastSteps = 900;
+
+/** True where the witness speaks against the whole model, and not of what only float64 shows. */
+function provesInstability({ of, persistent, replay, common }: WitnessReport): boolean {
+  if (of === 'layer') return false;
+  return replay ? replay.staysApart : persistent || common.steps >= leastSteps;
 }
 
 export function decideVerdict(f: Findings): { verdict: Verdict; safeLength: StabilityReport['safeLength'] } {
@@ -56,7 +68,9 @@ export function decideVerdict(f: Findings): { verdict: Verdict; safeLength: Stab
         }
       : null;
   if (f.certifiedHolds) return { verdict: 'stable', safeLength: statistical };
+  // Samples speak of sequences like them, a witness of some input of the range: for the user's data the samples win.
   if (statistical) return { verdict: 'stable-on-data', safeLength: statistical };
+  if (f.witness && provesInstability(f.witness)) return { verdict: 'unstable', safeLength: null };
   if (f.measured?.source === 'samples' && doesNotDecay(f.measured, f.epsilon)) return { verdict: 'unstable', safeLength: null };
   return { verdict: 'inconclusive', safeLength: null };
 }
@@ -78,6 +92,7 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
     case 'unstable':
       if (f.diverges)
         return `The state grows without bound: it overflows on an input of the stated range. Do not replace the recurrence by a truncated model.${full}`;
+      if (f.witness && provesInstability(f.witness)) return witnessSummary(f.witness, f.measured?.source === 'samples');
       return `On your samples the error of truncation does not decay: old inputs keep mattering. Do not replace the recurrence by a truncated model.${full}`;
     case 'inconclusive': {
       if (safeLength?.basis === 'certified' && safeLength.k !== f.fixedLength) {
@@ -100,6 +115,13 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
       return `Not certified: no contraction constant below 1 was found for the stated input range.${measured}${next}${full}`;
     }
   }
+}
+
+function witnessSummary(witness: WitnessReport, hasSamples: boolean): string {
+  const { steps, distance } = witnessOutcome(witness);
+  const lasting = witness.persistent ? 'on attracting orbits, so the past matters for ever' : 'and the distance does not fall';
+  const next = hasSamples ? ' Your samples show no safe length either.' : ' Samples of your data may still show one for them.';
+  return `Not stable: after two different histories, the same ${steps} steps of input leave the recurrent output ${formatNumber(distance)} apart, ${lasting}. No truncation length up to ${steps} is safe for every input of the stated range.${next}`;
 }
 
 const severities: Record<Verdict, Diagnostic['severity']> = {

@@ -1,5 +1,5 @@
 import { outputLayers, type RecurrentNetwork } from '../network/network.js';
-import { oneWindowSuffices, sparseLengths } from '../stability/errorCurve.js';
+import { curveLengths, oneWindowSuffices } from '../stability/errorCurve.js';
 import { startState } from './cellRunner.js';
 import type { OutputHead } from './outputHead.js';
 import { stepsOf, type SourceSequence } from './sequences.js';
@@ -193,9 +193,8 @@ export async function measureCurve(
 ): Promise<Measurement> {
   const steps = sequences.map(stepsOf);
   const longest = Math.max(0, Math.min(maxLength, Math.max(...steps) - 1));
-  // The head reads both directions of a layer at one position, which only a window around it gives.
-  const dense = oneWindowSuffices(network) && !(head && network.layers.some((l) => l.directions.length > 1));
-  const k = dense ? Array.from({ length: longest + 1 }, (_, i) => i) : sparseLengths(longest);
+  const dense = oneWindowSuffices(network, head !== null);
+  const k = curveLengths(network, head !== null, longest);
   const comparer = new Comparer(network, k, sequences.length, epsilon, head);
   const perSequence = Math.max(1, Math.floor(windows / sequences.length));
   const widths = network.layers.map(outputWidth);

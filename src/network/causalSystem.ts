@@ -13,6 +13,8 @@ export interface CausalSystem {
   readonly reverse: boolean;
   /** In the order of computation. */
   readonly components: readonly Component[];
+  /** The components that no other reads: their h is the recurrent output. */
+  readonly outputs: readonly Component[];
   readonly sources: readonly SystemSource[];
   readonly stateSize: number;
   /** Length of an input: one number for every feature of every source, one in all for a source of tokens. */
@@ -67,7 +69,7 @@ function systemOf(reverse: boolean, parts: readonly Omit<Component, 'offset'>[])
   });
   const sources = sourcesOf(components.map((c) => c.signal));
   const inputSize = sources.reduce((sum, s) => sum + s.size, 0);
-  return { reverse, components, sources, stateSize: offset, inputSize };
+  return { reverse, components, outputs: unread(components), sources, stateSize: offset, inputSize };
 }
 
 function componentOf(
@@ -190,8 +192,7 @@ function readsLayer({ signal }: Component): boolean {
   return found;
 }
 
-/** The components that no other reads: their h is the recurrent output. */
-export function outputComponents({ components }: CausalSystem): Component[] {
+function unread(components: readonly Component[]): Component[] {
   const read = new Set<number>();
   for (const { signal } of components) {
     walkSignal(signal, (s) => {
@@ -199,6 +200,22 @@ export function outputComponents({ components }: CausalSystem): Component[] {
     });
   }
   return components.filter((c) => !read.has(c.layer));
+}
+
+/** max |a − b|. */
+export function distance(a: Float64Array, b: Float64Array): number {
+  let largest = 0;
+  for (let i = 0; i < a.length; i++) {
+    const d = Math.abs(a[i]! - b[i]!);
+    // NaN compares false everywhere; a state that overflowed is infinitely far from everything.
+    if (!(d <= largest)) largest = Number.isNaN(d) ? Infinity : d;
+  }
+  return largest;
+}
+
+/** max |Δh| of the recurrent output. */
+export function outputDistance({ outputs }: CausalSystem, a: Float64Array, b: Float64Array): number {
+  return Math.max(...outputs.map((c) => distance(outputOf(c, a), outputOf(c, b))));
 }
 
 function stepCost(cells: readonly Cell[]): number {

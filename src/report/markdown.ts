@@ -1,6 +1,7 @@
 import { formatNumber } from './format.js';
 import type { StabilityReport } from './report.js';
 import { alongDataRows, errorPlace, lambdaInWords, layerRows, rangeInWords, safeLengthInWords, streamingRows } from './words.js';
+import { witnessRows } from './witnessWords.js';
 
 /** Text from a checkpoint made harmless in Markdown: no markup, no table cell ends, no HTML. */
 function escape(text: string): string {
@@ -26,7 +27,7 @@ export function markdownReport(report: StabilityReport): string {
     row(['error allowed', `${formatNumber(report.epsilon)} at ${errorPlace(report)}`]),
     row(['input range', escape(rangeInWords(report.inputRange))]),
     row(['contraction λ', escape(lambdaInWords(report))]),
-    ...alongDataRows(report).map((cells) => row(cells.map(escape))),
+    ...[...alongDataRows(report), ...witnessRows(report)].map((cells) => row(cells.map(escape))),
     ...(report.streaming ? streamingRows(report.streaming).map((cells) => row(cells.map(escape))) : []),
     '',
     ...(layers.length > 0

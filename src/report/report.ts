@@ -95,6 +95,65 @@ const DataSchema = Type.Object(
   { description: 'What was measured along the sequences, to first order and unit by unit. No bound of anything' },
 );
 
+const InputPatternSchema = Type.Object(
+  {
+    steps: Type.Integer(),
+    pattern: Type.Record(Type.String(), Type.Array(Type.Array(Type.Number()))),
+  },
+  { description: 'By input name the values of a few steps, repeated for as many steps; one list of features a step' },
+);
+
+const OrbitSchema = Type.Object({
+  period: Type.Integer(),
+  multiplier: Type.Number({ description: 'Spectral radius of the product of Jacobians along the orbit; below 1 it attracts' }),
+  error: Type.Number({ description: 'How far the multiplier may be from the true one' }),
+});
+
+const DistancesSchema = Type.Object(
+  { step: Type.Array(Type.Integer()), distance: Type.Array(Type.Number()) },
+  { description: 'Largest distance of the outputs since the listed step before, over the steps of the common input' },
+);
+
+const WitnessSchema = Type.Object(
+  {
+    kind: Type.Union([Type.Literal('two-orbits'), Type.Literal('two-phases'), Type.Literal('unsettled')], {
+      description:
+        'The histories end on different periodic orbits, on one orbit at different phases, or no orbit was found for one of them',
+    }),
+    of: Type.Union([Type.Literal('model'), Type.Literal('layer')], {
+      description:
+        'model: the inputs are those of the model. layer: those of one layer by itself, within the range of its input; the model may never feed it so',
+    }),
+    layers: Type.Array(Type.String(), { description: 'Layers whose outputs stay apart' }),
+    reverse: Type.Boolean({
+      description: 'True where the layers read the sequence from its end: the history is what comes last',
+    }),
+    prefixes: Type.Tuple([InputPatternSchema, InputPatternSchema], { description: 'The two histories, from the initial state' }),
+    common: InputPatternSchema,
+    distance: Type.Number({ description: 'max |Δh| of the outputs at the end, in float64' }),
+    threshold: Type.Number({ description: 'Outputs closer than this would count as merged' }),
+    distances: DistancesSchema,
+    persistent: Type.Boolean({ description: 'Both histories have arrived on attracting orbits, so they stay apart for ever' }),
+    orbits: Type.Array(Type.Union([OrbitSchema, Type.Null()]), {
+      description: 'That of each history; null where none was found',
+    }),
+    separator: Type.Union([OrbitSchema, Type.Null()], { description: 'A repelling orbit between the two' }),
+    replay: Type.Union(
+      [
+        Type.Object({
+          steps: Type.Integer(),
+          distance: Type.Number({ description: 'max |Δh| at the end' }),
+          staysApart: Type.Boolean(),
+          distances: DistancesSchema,
+        }),
+        Type.Null(),
+      ],
+      { description: "The same inputs fed to the checkpoint itself in ONNX Runtime, in the model's own type" },
+    ),
+  },
+  { description: 'Two histories that one input does not make forget. Only where no certificate holds' },
+);
+
 const DiagnosticSchema = Type.Object({
   code: Type.String({ description: 'Stable code, explained in docs/diagnostics.md' }),
   severity: Type.Union([Type.Literal('error'), Type.Literal('warning'), Type.Literal('information'), Type.Literal('hint')]),
@@ -263,6 +322,7 @@ export const ReportSchema = Type.Object(
     layers: Type.Array(LayerSchema),
     streaming: Type.Optional(StreamingSchema),
     data: Type.Optional(DataSchema),
+    witness: Type.Optional(WitnessSchema),
     diagnostics: Type.Array(DiagnosticSchema),
   },
   { $id: 'urn:rnn-stability:report:1', title: 'RNN Stability report' },
@@ -271,6 +331,7 @@ export const ReportSchema = Type.Object(
 export type StabilityReport = Static<typeof ReportSchema>;
 export type LayerReport = Static<typeof LayerSchema>;
 export type Certificate = Static<typeof CertificateSchema>;
+export type WitnessReport = Static<typeof WitnessSchema>;
 export type AlongData = Static<typeof DataSchema>;
 export type Diagnostic = Static<typeof DiagnosticSchema>;
 export type StreamingReport = Static<typeof StreamingSchema>;

@@ -11,6 +11,7 @@ import {
   safeLengthInWords,
   streamingRows,
 } from './words.js';
+import { witnessRows } from './witnessWords.js';
 
 /** The report for a terminal. */
 
@@ -91,6 +92,7 @@ export function textReport(report: StabilityReport): string {
       ['input range', rangeInWords(report.inputRange)],
       ['contraction λ', lambdaInWords(report)],
       ...alongDataRows(report),
+      ...witnessRows(report),
       ...(report.streaming ? streamingRows(report.streaming) : []),
     ]),
     ...(report.layers.length > 0 ? ['', ...table(layerRows(report))] : []),

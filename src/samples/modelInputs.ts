@@ -82,6 +82,23 @@ export function concreteDims(input: ModelInput, sequences: number, steps: number
   return input.dims.map((d, axis) => (axis === input.timeAxis ? steps : axis === input.batchAxis ? sequences : (d ?? 1)));
 }
 
+/** Step, sequence and feature (in row-major order) of the i-th number of an input. */
+export function indexIn(input: ModelInput, dims: readonly number[]) {
+  const along = (axis: number | null) => {
+    if (axis === null) return () => 0;
+    const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
+    return (i: number) => Math.floor(i / inner) % dims[axis]!;
+  };
+  const features = dims.flatMap((size, axis) =>
+    axis === input.timeAxis || axis === input.batchAxis ? [] : [{ size, index: along(axis) }],
+  );
+  return {
+    step: along(input.timeAxis),
+    sequence: along(input.batchAxis),
+    feature: (i: number) => features.reduce((f, { size, index }) => f * size + index(i), 0),
+  };
+}
+
 /**
  * Seeded synthetic sequences from the stated range: each sequence is white noise, a smooth random walk, or adversarial in the
  * simplest way, ends of the range that are held and then change, because truncation shows different faces to each.
@@ -92,8 +109,7 @@ export function syntheticBatch(axes: InputAxes, range: InputRange, sequences: nu
   for (const input of axes.inputs) {
     const dims = concreteDims(input, sequences, steps);
     const data = new Float64Array(dims.reduce((a, b) => a * b, 1));
-    const inner = (axis: number | null) => (axis === null ? 1 : dims.slice(axis + 1).reduce((a, b) => a * b, 1));
-    const index = (i: number, axis: number | null) => (axis === null ? 0 : Math.floor(i / inner(axis)) % dims[axis]!);
+    const { step, sequence, feature } = indexIn(input, dims);
     if (input.isLength) {
       data.fill(steps);
     } else if (input.tokens !== null) {
@@ -101,15 +117,14 @@ export function syntheticBatch(axes: InputAxes, range: InputRange, sequences: nu
     } else if (isFloat(input.type) && input.timeAxis !== null) {
       const features = dims.reduce((n, d, axis) => (axis === input.timeAxis || axis === input.batchAxis ? n : n * d), 1);
       const { lower, upper } = inputBox(range, input.name, features);
-      const timeStride = inner(input.timeAxis);
-      const featureAxes = dims.flatMap((_, axis) => (axis === input.timeAxis || axis === input.batchAxis ? [] : [axis]));
+      const timeStride = dims.slice(input.timeAxis + 1).reduce((a, b) => a * b, 1);
       for (let i = 0; i < data.length; i++) {
-        const t = index(i, input.timeAxis);
-        const feature = featureAxes.reduce((f, axis) => f * dims[axis]! + index(i, axis), 0);
-        const half = (upper[feature]! - lower[feature]!) / 2;
-        const middle = lower[feature]! + half;
+        const t = step(i);
+        const f = feature(i);
+        const half = (upper[f]! - lower[f]!) / 2;
+        const middle = lower[f]! + half;
         const noise = 2 * random() - 1;
-        const kind = index(i, input.batchAxis) % 3;
+        const kind = sequence(i) % 3;
         const before = t > 0 && half > 0 ? (data[i - timeStride]! - middle) / half : noise;
         const held = t % 16 === 0 ? Math.sign(noise) : before;
         const value = kind === 0 ? noise : kind === 1 ? Math.max(-1, Math.min(1, before + 0.2 * noise)) : held;

@@ -142,18 +142,33 @@ export interface ErrorCurve {
   readonly bound: number[] | null;
 }
 
-/** True when the error after k steps does not depend on how the window is placed, so that one window gives all k. */
-export function oneWindowSuffices(network: RecurrentNetwork): boolean {
+/**
+ * True when the error after k steps does not depend on how the window is placed, so that one window gives all k.
+ * @param atOutput the model's own outputs read both directions at one position, which only a window around it gives
+ */
+export function oneWindowSuffices(network: RecurrentNetwork, atOutput: boolean): boolean {
   const reverse = network.layers.map((layer) => layer.directions.map((d) => d.reverse));
+  if (atOutput && reverse.some((d) => d.length > 1)) return false;
   return network.layers.length === 1 || reverse.every((d) => d.length === 1 && d[0] === reverse[0]![0]);
 }
 
-/** Lengths at which the curve is computed when every length needs a window of its own. */
-export function sparseLengths(maxLength: number): number[] {
+/** Lengths at which the curve is computed: all of them, or some where every length needs a window of its own. */
+export function curveLengths(network: RecurrentNetwork, atOutput: boolean, maxLength: number): number[] {
+  if (oneWindowSuffices(network, atOutput)) return Array.from({ length: maxLength + 1 }, (_, k) => k);
+  return sparseLengths(maxLength);
+}
+
+function sparseLengths(maxLength: number): number[] {
   const lengths = [0];
   for (let k = 1; k <= maxLength; k = Math.max(k + 1, Math.floor(k * 1.19))) lengths.push(k);
   if (lengths[lengths.length - 1] !== maxLength && maxLength > 0) lengths.push(maxLength);
   return lengths;
+}
+
+/** The same curve at fewer lengths. */
+export function atLengths({ k, bound }: ErrorCurve, lengths: readonly number[]): ErrorCurve {
+  const kept = new Set(lengths);
+  return { k: k.filter((length) => kept.has(length)), bound: bound && bound.filter((_, i) => kept.has(k[i]!)) };
 }
 
 /** The error of the recurrent output: of h of the layers that nothing else reads. */
@@ -173,10 +188,11 @@ export function* errorCurve(
   bounds: readonly LayerBounds[],
   contractions: Contractions,
   maxLength: number,
-  deviation = recurrentDeviation(network),
+  deviation?: Deviation,
 ): Generator<number, ErrorCurve> {
+  const error = deviation ?? recurrentDeviation(network);
   const of = (hidden: (layer: number, direction: number) => Float64Array) =>
-    largest(deviation((index) => Float64Array.from(network.layers[index]!.directions.flatMap((_, d) => [...hidden(index, d)]))));
+    largest(error((index) => Float64Array.from(network.layers[index]!.directions.flatMap((_, d) => [...hidden(index, d)]))));
   const k: number[] = [0];
   const bound: number[] = [
     of((index, d) => {
@@ -188,14 +204,14 @@ export function* errorCurve(
   /** Error with k steps of context at `position` of a window, or at the far end for reverse directions. */
   const at = (errors: WindowErrors, position: (reverse: boolean) => number) =>
     of((index, d) => errors.hidden[index]![d]![position(network.layers[index]!.directions[d]!.reverse)]!);
-  if (oneWindowSuffices(network)) {
+  if (oneWindowSuffices(network, deviation !== undefined)) {
     const errors = yield* windowErrors(network, bounds, contractions, maxLength);
     for (let length = 1; length <= maxLength; length++) {
       k.push(length);
       bound.push(at(errors, (reverse) => (reverse ? maxLength - length : length - 1)));
     }
   } else {
-    for (const length of sparseLengths(maxLength).slice(1)) {
+    for (const length of curveLengths(network, deviation !== undefined, maxLength).slice(1)) {
       const run = windowErrors(network, bounds, contractions, 2 * length - 1);
       let next = run.next();
       while (!next.done) next = run.next();

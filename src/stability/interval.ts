@@ -1,6 +1,6 @@
 import type { Activation } from '../network/activation.js';
 import type { Matrix } from '../network/matrix.js';
-import { functionError, gamma } from './rounding.js';
+import { functionError, gamma, underflow } from './rounding.js';
 
 /** A box: elementwise lower and upper bounds, outward rounded. */
 export interface Box {
@@ -42,24 +42,26 @@ export function width(b: Box): Float64Array {
   return b.upper.map((v, i) => (v - b.lower[i]!) * (1 + 4 * functionError));
 }
 
+/** Bounds of the exact result of a few operations, whose rounding is relative to `scale`. */
 function down(value: number, scale: number): number {
-  return value - scale * functionError - Number.MIN_VALUE;
+  return value - scale * functionError - underflow(4);
 }
 
 function above(value: number, scale: number): number {
-  return value + scale * functionError + Number.MIN_VALUE;
+  return value + scale * functionError + underflow(4);
 }
 
 /** Range of M v + offset for v in the box, with the rounding bounded by the sum of absolute values that is formed along the way. */
 export function imageOf(m: Matrix, v: Box, offset?: Box): Box {
   const image = isFinite(v) ? finiteImage(m, v) : infiniteImage(m, v);
   const slack = 2 * gamma(m.cols + 4);
+  const lost = underflow(2 * m.cols);
   const lower = new Float64Array(m.rows);
   const upper = new Float64Array(m.rows);
   for (let r = 0; r < m.rows; r++) {
     const oLow = offset?.lower[r] ?? 0;
     const oHigh = offset?.upper[r] ?? 0;
-    const error = (image.size[r]! + Math.max(Math.abs(oLow), Math.abs(oHigh))) * slack;
+    const error = (image.size[r]! + Math.max(Math.abs(oLow), Math.abs(oHigh))) * slack + lost;
     lower[r] = image.lower[r]! + oLow - error;
     upper[r] = image.upper[r]! + oHigh + error;
   }
@@ -130,8 +132,8 @@ function infiniteImage({ rows, cols, data }: Matrix, v: Box): RoundedImage {
 }
 
 export function sumOf(a: Box, b: Box): Box {
-  const scale = (i: number) =>
-    Math.max(Math.abs(a.lower[i]!), Math.abs(a.upper[i]!)) + Math.max(Math.abs(b.lower[i]!), Math.abs(b.upper[i]!));
+  const [sizeA, sizeB] = [magnitude(a), magnitude(b)];
+  const scale = (i: number) => sizeA[i]! + sizeB[i]!;
   return {
     lower: a.lower.map((v, i) => down(v + b.lower[i]!, scale(i))),
     upper: a.upper.map((v, i) => above(v + b.upper[i]!, scale(i))),
@@ -170,16 +172,16 @@ export function mixtureOf(w: Box, a: Box, b: Box): Box {
     const pick = (factor: number, of: Box) => times(factor, factor >= 0 === upper ? of.upper[j]! : of.lower[j]!);
     return pick(weight, a) + pick(1 - weight, b);
   };
-  const size = (j: number) =>
-    Math.max(Math.abs(a.lower[j]!), Math.abs(a.upper[j]!)) + Math.max(Math.abs(b.lower[j]!), Math.abs(b.upper[j]!));
+  const [sizeW, sizeA, sizeB] = [w, a, b].map(magnitude) as [Float64Array, Float64Array, Float64Array];
+  const size = (j: number) => times(1 + sizeW[j]!, sizeA[j]! + sizeB[j]!);
   const convex = (j: number) => w.lower[j]! >= 0 && w.upper[j]! <= 1;
   return {
     lower: a.lower.map((al, j) => {
-      const low = down(Math.min(extreme(w.lower[j]!, j, false), extreme(w.upper[j]!, j, false)), size(j) * 4);
+      const low = down(Math.min(extreme(w.lower[j]!, j, false), extreme(w.upper[j]!, j, false)), size(j));
       return convex(j) ? Math.max(low, Math.min(al, b.lower[j]!)) : low;
     }),
     upper: a.upper.map((ah, j) => {
-      const high = above(Math.max(extreme(w.lower[j]!, j, true), extreme(w.upper[j]!, j, true)), size(j) * 4);
+      const high = above(Math.max(extreme(w.lower[j]!, j, true), extreme(w.upper[j]!, j, true)), size(j));
       return convex(j) ? Math.min(high, Math.max(ah, b.upper[j]!)) : high;
     }),
   };

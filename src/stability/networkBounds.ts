@@ -56,11 +56,11 @@ export function sourceBox(range: InputRange, name: string, size: number): Box {
   return { lower: side(lower), upper: side(upper) };
 }
 
-/** The states in which a direction can start. */
+/** The states in which a direction can start. Where the caller supplies one, zero is among them: measurements and exports start there. */
 export function initialBox(layer: RecurrentLayer, direction: number, range: InputRange): Box {
   const { cell, initialState } = layer.directions[direction]!;
   const { lower, upper } = rangeHull(range);
-  return initialState === 'input' ? box(stateSize(cell), lower, upper) : pointBox(initialState);
+  return initialState === 'input' ? box(stateSize(cell), Math.min(0, lower), Math.max(0, upper)) : pointBox(initialState);
 }
 
 /**

@@ -35,7 +35,7 @@ export function stateSignals({ model, states, frames, outputs }: StreamingModel)
   const isUnknown = (s: Signal) =>
     s.kind === 'source' && (stateful.has(s.name) || whole.has(s.name) || (s.operator !== null && s.range === null && !s.within));
   const read = (name: string): Signal | string => {
-    const signal = reader.whole(name);
+    const signal = reader.signal(name);
     let blocked: string | null = signal ? null : name;
     if (signal) walkSignal(signal, (s) => (blocked ??= isUnknown(s) ? (s as SourceSignal).name : null));
     if (blocked === null) return signal!;

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { finished } from '../../bench/support/cells.js';
 import { activationNames } from '../../src/network/activation.js';
 import { stateSize, type Cell } from '../../src/network/cell.js';
+import { matrix } from '../../src/network/matrix.js';
 import { boundCell, type CellBounds } from '../../src/stability/cellBounds.js';
 import type { CellCertificate } from '../../src/stability/certificates/certificate.js';
 import { comparisonCertificate } from '../../src/stability/certificates/comparison.js';
@@ -29,6 +30,21 @@ const kinds: readonly (readonly [string, Make])[] = [
   ...lstmVariants.map((variant) => [`LSTM ${variant}`, (s: CellShape, r: Random) => randomLstm(variant, s, r)] as const),
   ...gruVariants.map((variant) => [`GRU ${variant}`, (s: CellShape, r: Random) => randomGru(variant, s, r)] as const),
 ];
+
+/** Strong weights below the diagonal, so that the scales of the norms span many orders of magnitude. */
+function triangular(cell: Cell, random: Random): Cell {
+  if (cell.kind !== 'rnn') return cell;
+  const n = cell.hiddenSize;
+  const recurrent = matrix(
+    n,
+    n,
+    cell.gate.recurrent.data.map((_, p) => {
+      const [r, c] = [Math.floor(p / n), p % n];
+      return (r === c ? 0.7 : c < r ? 1 : 0) * random.uniform(-1, 1);
+    }),
+  );
+  return { ...cell, gate: { ...cell.gate, recurrent } };
+}
 
 interface Certified extends Claim {
   readonly bounds: CellBounds;
@@ -147,6 +163,7 @@ describe('no certificate of the family is exceeded in its own norm', () => {
   it.each<[string, number, Make]>([
     ['RNN Tanh', 64, (s, r) => randomRnn('Tanh', s, r)],
     ['RNN Relu', 128, (s, r) => randomRnn('Relu', s, r)],
+    ['nearly triangular RNN', 48, (s, r) => triangular(randomRnn('Tanh', s, r), r)],
     ['LSTM', 64, (s, r) => randomLstm('default', s, r)],
     ['LSTM', 128, (s, r) => randomLstm('default', s, r)],
     ['LSTM with peepholes', 64, (s, r) => randomLstm('peephole', s, r)],

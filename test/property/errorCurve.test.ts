@@ -5,6 +5,7 @@ import type { RecurrentNetwork } from '../../src/network/network.js';
 import { cellRunner } from '../../src/measurement/cellRunner.js';
 import { measureCurve } from '../../src/measurement/measuredCurve.js';
 import { errorCurve, smallestLength, type Contractions, type ErrorCurve } from '../../src/stability/errorCurve.js';
+import { box } from '../../src/stability/interval.js';
 import { boundNetwork, type LayerBounds } from '../../src/stability/networkBounds.js';
 import { finished } from '../../bench/support/cells.js';
 import { certifyNetwork, randomNetwork, randomSequences, type Directions } from '../support/networks.js';
@@ -20,7 +21,7 @@ const none = (network: RecurrentNetwork): Contractions => network.layers.map((la
 
 /** Worst error over sequences that show forgetting from several sides, at every length. */
 async function measured(network: RecurrentNetwork, random: Random) {
-  const sequences = randomSequences(network.layers[0]!.inputSize, maxLength + 16, range.lower, range.upper, random);
+  const sequences = randomSequences(box(network.layers[0]!.inputSize, range.lower, range.upper), maxLength + 16, random);
   const options = { maxLength, windows: 10_000, epsilon: 1e-3, head: null };
   return (await measureCurve(network, sequences, cellRunner(network), options)).recurrent;
 }

@@ -184,3 +184,26 @@ describe('operators that mix positions', () => {
     expect(widest).toBeGreaterThan(0.6);
   });
 });
+
+describe('what only looks like an operator over features', () => {
+  const outputOf = (build: (g: TestGraph, h: string) => string) => {
+    const g = new TestGraph(17, new Random(5));
+    const { y } = g.recurrent('GRU', g.input('x', ['time', 'batch', 2]), { hidden: features, input: 2 });
+    g.output(build(g, g.squeeze(y, 1)), ['any', 'any', 'any']);
+    return outputSignals(readOnnx(g.bytes(), new Map()))[0]!;
+  };
+
+  it.each<[string, (g: TestGraph, score: string) => string]>([
+    ['Softmax', (g, score) => g.node('Softmax', [score], { axis: -1 })],
+    ['ReduceMean', (g, score) => g.node('ReduceMean', [score], { axes: [2], keepdims: 1 })],
+  ])('%s over time, of a single feature', (operator, build) => {
+    // Attention: one score per position, with time last.
+    const output = outputOf((g, h) => build(g, g.transpose(g.dense(h, features, 1), 1, 2, 0)));
+    expect(output.blockedBy).toMatch(operator);
+  });
+
+  it('a cast to integers, which jumps', () => {
+    const output = outputOf((g, h) => g.node('Cast', [g.node('Cast', [h], { to: DataType.INT32 })], { to: DataType.FLOAT }));
+    expect(output.blockedBy).toMatch('Cast');
+  });
+});

@@ -6,6 +6,7 @@ import type { Signal } from '../../src/network/signal.js';
 import type { SourceSequence } from '../../src/measurement/sequences.js';
 import type { Contraction } from '../../src/stability/certificates/certificate.js';
 import { certificatesOf } from '../../src/stability/certificates/family.js';
+import type { Box } from '../../src/stability/interval.js';
 import { boundLayer, outputBox, type InputRange, type LayerBounds } from '../../src/stability/networkBounds.js';
 import { finished } from '../../bench/support/cells.js';
 import { randomGru, randomLstm, randomRnn, shrunk, type CellShape } from './cells.js';
@@ -74,12 +75,12 @@ export function randomNetwork(layers: number, directions: Directions, random: Ra
 }
 
 /** Noise, jumps between the ends of the range, and ends that are held: each kind shows another side of forgetting. */
-export function randomSequences(features: number, steps: number, lower: number, upper: number, random: Random): SourceSequence[] {
-  const end = () => random.pick([lower, upper]);
-  const makers = [() => random.vector(features, lower, upper), () => Float64Array.from({ length: features }, end)];
+export function randomSequences({ lower, upper }: Box, steps: number, random: Random): SourceSequence[] {
+  const ends = () => lower.map((low, i) => random.pick([low, upper[i]!]));
+  const makers = [() => lower.map((low, i) => random.uniform(low, upper[i]!)), ends];
   const sequences: SourceSequence[] = makers.map((make) => new Map([['x', Array.from({ length: steps }, make)]]));
   for (let i = 0; i < 4; i++) {
-    const [before, after] = [Float64Array.from({ length: features }, end), Float64Array.from({ length: features }, end)];
+    const [before, after] = [ends(), ends()];
     const turn = random.int(1, steps - 1);
     sequences.push(new Map([['x', Array.from({ length: steps }, (_, t) => (t < turn ? before : after))]]));
   }

@@ -89,7 +89,7 @@ describe('rnn-stability check', () => {
     [
       'a file that is not ONNX',
       () => new TextEncoder().encode('{"format":"layers-model"}'),
-      /not an ONNX file: this is a JSON file$/,
+      /this JSON file is no TF\.js model: it has no modelTopology$/,
     ],
     ['a zip archive', () => Uint8Array.of(0x50, 0x4b, 3, 4, 0, 0), /not an ONNX file: this is a zip archive/],
     [

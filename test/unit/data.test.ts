@@ -201,6 +201,25 @@ describe('errors at the model’s own outputs', () => {
     expect(report.diagnostics.find((d) => d.code === 'output-not-bounded')?.message).toContain('through Erf');
   });
 
+  it.each<[string, (g: TestGraph, x: string) => string]>([
+    ['bounded', (_, x) => x],
+    ['not bounded', (g, x) => g.node('Erf', [x])],
+  ])('of both directions of a layer at one position, %s: all curves have the same lengths', async (name, behind) => {
+    const g = new TestGraph(17, new Random(8));
+    const layer = { hidden: 2, input: 2, direction: 'bidirectional' as const };
+    const { y } = g.recurrent('RNN', g.input('x', ['time', 'batch', 2]), layer, (dims) => g.weight(dims, 0.3));
+    const joined = g.reshape(g.transpose(y, 0, 2, 1, 3), 0, 0, 4);
+    g.output(behind(g, g.dense(joined, 4, 3)), ['time', 'batch', 3]);
+    const bytes = g.bytes();
+    const files = { name: 'net.onnx', read: () => Promise.resolve(bytes), readSibling: () => Promise.resolve(undefined) };
+    const { curve } = await run(files, wideOptions);
+    expect(curve.k.at(-1)).toBe(options.maxLength);
+    expect(curve.measured).toHaveLength(curve.k.length);
+    expect(curve.bound !== null).toBe(name === 'bounded');
+    expect(curve.recurrent!.k).toEqual(curve.k);
+    expect(curve.recurrent!.measured).toHaveLength(curve.k.length);
+  });
+
   it('are neither where an output depends on the whole sequence', async () => {
     const bytes = model((g, h) => g.node('ReduceMean', [h], { axes: [0], keepdims: 1 }));
     const files = { name: 'net.onnx', read: () => Promise.resolve(bytes), readSibling: () => Promise.resolve(undefined) };

@@ -2,10 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { isFromPage } from '../../src/report/messages.js';
 import { markdownReport } from '../../src/report/markdown.js';
 import { proposedLength } from '../../src/report/proposedLength.js';
-import type { StabilityReport } from '../../src/report/report.js';
+import type { StabilityReport, WitnessReport } from '../../src/report/report.js';
 import { textReport } from '../../src/report/text.js';
+import { witnessInWords } from '../../src/report/witnessWords.js';
 import { siblingSegments } from '../../src/checkpoint/siblingPath.js';
 import { curveData, hasCurve, lastDrawn, tableRows, valuesAt } from '../../webview/curveData.js';
+import { distanceData, distanceRows, distanceSummary, witnessFacts } from '../../webview/distanceData.js';
 import { bytes, lambda, number, percent, range } from '../../webview/format.js';
 import { initialState, restoredState } from '../../webview/state.js';
 import { bandText, curveSummary, dataFacts, measuredOn, promiseAt, safeLengthBasis, worstWindow } from '../../webview/words.js';
@@ -182,6 +184,75 @@ describe('what was measured', () => {
     expect(text).toMatch(/k +error bound +measured \(synthetic\) +99 % of sequences +half of them +worst window/);
     expect(text).toContain('sequence 1200, step 8');
     expect(markdownReport(measured)).toContain('synthetic input, no guarantee');
+  });
+});
+
+describe('a witness', () => {
+  const orbit = (multiplier: number) => ({ period: 1, multiplier, error: 1e-9 });
+  const prefix = (value: number) => ({ steps: 48, pattern: { x: [[value]] } });
+  const witness: WitnessReport = {
+    kind: 'two-orbits',
+    of: 'model',
+    layers: ['gru'],
+    reverse: false,
+    prefixes: [prefix(-1), prefix(1)],
+    common: { steps: 1000, pattern: { x: [[0], [0.5]] } },
+    distance: 1.73,
+    threshold: 2e-3,
+    distances: { step: [0, 500, 1000], distance: [2, 1.7, 1.73] },
+    persistent: true,
+    orbits: [orbit(0.8), orbit(0.95)],
+    separator: orbit(1.4),
+    replay: { steps: 3000, distance: 1.725, staysApart: true, distances: { step: [0, 1500, 3000], distance: [2, 1.7, 1.725] } },
+  };
+  const merged = { ...witness.replay!, staysApart: false, distance: 0, distances: { step: [0, 3000], distance: [2, 0] } };
+
+  it('is drawn over all of its steps, on whole decades around the distances and the threshold', () => {
+    const data = distanceData(witness);
+    expect([data.floor, data.top, data.lastStep]).toEqual([1e-3, 10, 3000]);
+    expect(distanceData({ ...witness, replay: null }).lastStep).toBe(1000);
+    // Outputs that merge must not stretch the axis down to zero.
+    const nearly = { ...merged, distances: { step: [0, 2000, 3000], distance: [2, 1e-12, 0] } };
+    expect(distanceData({ ...witness, replay: nearly }).floor).toBeCloseTo(1e-5, 9);
+  });
+
+  it('has a table that ends where each run does', () => {
+    const rows = distanceRows(distanceData(witness));
+    expect(rows).toHaveLength(11);
+    expect([rows[0], rows[3], rows[10]]).toEqual([
+      [0, 2, 2],
+      [900, 1.7, 2],
+      [3000, null, 1.725],
+    ]);
+  });
+
+  it('tells its facts, first the distance on the file itself', () => {
+    expect(witnessFacts(witness).map(([name, value]) => [name, value])).toEqual([
+      ['Apart at the end', '1.73'],
+      ['Motion', 'Two attracting orbits'],
+      ['Multiplier, first', '0.8'],
+      ['Multiplier, second', '0.95'],
+      ['Multiplier between', '1.4'],
+      ['Histories', '48 steps'],
+    ]);
+    expect(witnessFacts(witness)[0]![2]).toBe(
+      'After 3,000 common steps, in ONNX Runtime on the file; outputs of the recurrence.',
+    );
+    expect(distanceSummary(witness)).toContain('In ONNX Runtime it is 2 at first and 1.73 after 3,000 steps.');
+  });
+
+  it('claims no more than was seen', () => {
+    const unsettled = { ...witness, kind: 'unsettled' as const, persistent: false, orbits: [null, null], separator: null };
+    expect(witnessInWords(unsettled)).toContain('their motion has not settled, but the distance does not fall');
+    expect(witnessInWords(unsettled)).not.toContain('for ever');
+    expect(witnessFacts(unsettled).map(([name]) => name)).toEqual(['Apart at the end', 'Motion', 'Histories']);
+    expect(witnessInWords({ ...witness, replay: merged })).toContain('the outputs come together: this is seen in float64 only');
+    expect(witnessInWords({ ...witness, replay: merged })).toContain('any length up to 1000');
+    expect(witnessInWords({ ...witness, replay: null })).toContain('could not be replayed');
+    const layer = witnessInWords({ ...witness, of: 'layer', replay: null });
+    expect(layer).toContain('By itself gru does not forget');
+    expect(layer).toContain('The model may never feed it so.');
+    expect(witnessInWords({ ...witness, of: 'layer', replay: null, persistent: false })).not.toContain('No certificate');
   });
 });
 

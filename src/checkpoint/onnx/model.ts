@@ -12,7 +12,6 @@ const foreignFormats: readonly { starts: readonly number[]; is: string }[] = [
   { starts: [0x89, 0x48, 0x44, 0x46], is: 'an HDF5 file (a Keras checkpoint?); convert it to ONNX first' },
   { starts: [0x80, 0x02], is: 'a Python pickle (a PyTorch checkpoint?); export it to ONNX first' },
   { starts: [0x1f, 0x8b], is: 'a gzip archive; unpack it first' },
-  { starts: [0x7b], is: 'a JSON file' },
   { starts: [0x3c], is: 'an HTML or XML page, perhaps saved in place of the file' },
 ];
 

@@ -27,7 +27,7 @@ export function outputSignals(checkpoint: OnnxCheckpoint): OutputSignal[] {
   return model.graph.output.flatMap((info): OutputSignal[] => {
     const type = info.type?.value;
     if (type?.case !== 'tensorType' || !isFloat(type.value.elemType as DataType)) return [];
-    const signal = reader.whole(info.name);
+    const signal = reader.signal(info.name);
     if (!signal) {
       const node = constants.producer(info.name);
       return [{ name: info.name, signal: nothing, blockedBy: node ? `${node.opType} (node ${nodeLabel(node)})` : 'its shape' }];

@@ -64,7 +64,8 @@ export function stackLambda(layers: readonly LayerBounds[], lambdas: readonly nu
 
 /** Up to this state size, for it takes about so many products. */
 const largestResolvent = 512;
-const largestWeight = 1e280;
+/** Squares of weights and of their inverses stay far from overflow and underflow. */
+const largestWeight = 1e120;
 const halvings = 14;
 
 /**

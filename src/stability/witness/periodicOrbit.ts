@@ -1,9 +1,9 @@
-import { componentInput, stateOf, type CausalSystem } from '../network/causalSystem.js';
-import { stateSize } from '../network/cell.js';
-import { step } from '../network/forward.js';
-import type { StepPoint } from '../network/linearization.js';
-import { norm, solveKrylov, type Effort } from './krylov.js';
-import { dominantOf, jacobianProduct } from './orbitJacobian.js';
+import { componentInput, distance, stateOf, type CausalSystem } from '../../network/causalSystem.js';
+import { stateSize } from '../../network/cell.js';
+import { step } from '../../network/forward.js';
+import type { StepPoint } from '../../network/linearization.js';
+import { norm, solveKrylov, type Effort } from '../krylov.js';
+import { dominantOf, jacobianProduct } from '../orbitJacobian.js';
 
 /** Periodic orbits of a system under a periodic input. */
 export interface PeriodicOrbit {
@@ -15,18 +15,13 @@ export interface PeriodicOrbit {
   readonly error: number;
 }
 
+/** True when the multiplier is below 1 by more than its error. */
+export function isAttracting({ multiplier, error }: PeriodicOrbit): boolean {
+  return multiplier + error < 1;
+}
+
 const effort: Effort = { steps: 64, restarts: 3, tolerance: 1e-8 };
 const longestPeriod = 64;
-
-export function distance(a: Float64Array, b: Float64Array): number {
-  let largest = 0;
-  for (let i = 0; i < a.length; i++) {
-    const d = Math.abs(a[i]! - b[i]!);
-    // NaN compares false everywhere; a state that overflowed is infinitely far from everything.
-    if (!(d <= largest)) largest = Number.isNaN(d) ? Infinity : d;
-  }
-  return largest;
-}
 
 /** What every component reads and where it stands at each step of an orbit, [component][step]. */
 function pointsOf(system: CausalSystem, states: readonly Float64Array[], inputs: readonly Float64Array[]): StepPoint[][] {
@@ -87,13 +82,14 @@ const krylovSteps = 96;
  * reads only what is settled by then.
  * @param start before input 0 is read
  * @param inputs one for each step of the period
- * @yields after every iteration
+ * @param share what to yield after every iteration
  */
 export function* orbitNear(
   system: CausalSystem,
   start: Float64Array,
   inputs: readonly Float64Array[],
-): Generator<void, PeriodicOrbit | null> {
+  share: () => number,
+): Generator<number, PeriodicOrbit | null> {
   const states = inputs.map(() => new Float64Array(system.stateSize));
   for (const component of system.components) {
     const { cell, offset } = component;
@@ -117,7 +113,7 @@ export function* orbitNear(
       const change = solveKrylov((v) => product.apply(v).map((u, j) => v[j]! - u), gap, krylovSteps, 1e-6);
       if (!change) return null;
       state = state.map((v, j) => v + change[j]!);
-      yield;
+      yield share();
     }
   }
   return measureOrbit(system, states, inputs);
