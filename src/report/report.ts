@@ -128,7 +128,10 @@ const WitnessSchema = Type.Object(
     reverse: Type.Boolean({
       description: 'True where the layers read the sequence from its end: the history is what comes last',
     }),
-    prefixes: Type.Tuple([InputPatternSchema, InputPatternSchema], { description: 'The two histories, from the initial state' }),
+    // JSON Schema's tuples changed from draft to draft; an array of fixed length has not.
+    prefixes: Type.Unsafe<[Static<typeof InputPatternSchema>, Static<typeof InputPatternSchema>]>(
+      Type.Array(InputPatternSchema, { minItems: 2, maxItems: 2, description: 'The two histories, from the initial state' }),
+    ),
     common: InputPatternSchema,
     distance: Type.Number({ description: 'max |Δh| of the outputs at the end, in float64' }),
     threshold: Type.Number({ description: 'Outputs closer than this would count as merged' }),

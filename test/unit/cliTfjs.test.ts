@@ -83,7 +83,7 @@ describe('rnn-stability check and export', () => {
   it('export what check calls safe', () => {
     const { status, stdout } = cli(['export', model, '-o', join(folder, 'window.onnx')]);
     expect(status).toBe(0);
-    expect(stdout).toContain('k = 34 (certified)');
+    expect(stdout).toContain('k = 17 (certified)');
     expect(stdout).toContain('Conversion verified against TF.js');
   });
 
