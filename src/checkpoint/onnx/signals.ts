@@ -180,6 +180,12 @@ export class SignalReader implements SignalContext {
         return reduced(this, node, size);
       case 'Conv':
         return pointwiseConvolution(this, node, size) ?? convolution(this, node, size);
+      case 'Clip': {
+        // What it clips may be unknown; its limits are not.
+        const signal = from();
+        if (signal && isFree(signal) && this.clipRange(node)) return null;
+        return elementwise(node, size, from, (constant) => operand(this, constant, name));
+      }
       default:
         return elementwise(node, size, from, (constant) => operand(this, constant, name));
     }
