@@ -1,7 +1,8 @@
 import type { OpenedCheckpoint } from '../checkpoint/open.js';
 import { elementCount, isFloat } from '../checkpoint/onnx/tensor.js';
 import { writeModel } from '../checkpoint/onnx/model.js';
-import { outputLayers, parameterCount } from '../network/network.js';
+import { outputSignals } from '../checkpoint/onnx/outputSignals.js';
+import { outputLayers, parameterCount, type RecurrentNetwork } from '../network/network.js';
 import type { MeasuredCurve } from '../measurement/measuredCurve.js';
 import { statisticalLength } from '../measurement/statisticalLength.js';
 import type { Diagnostic, StabilityReport, StreamingReport } from '../report/report.js';
@@ -11,7 +12,7 @@ import type { InferenceRuntime } from '../runtime/inference.js';
 import { comparisonName } from '../stability/certificates/comparison.js';
 import { smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
 import { rangeOfSamples } from '../stability/sampleRange.js';
-import { defaultInputRange, rangeHull, type InputRange } from '../stability/networkBounds.js';
+import { defaultInputRange, largestValue, rangeHull, type InputRange } from '../stability/networkBounds.js';
 import { BadInputError } from '../errors.js';
 import { streamedNetwork, uncoveredState } from '../streaming/coverage.js';
 import { replayStream } from '../streaming/replayStream.js';
@@ -24,7 +25,7 @@ import { measureTruncation } from '../streaming/truncationCurve.js';
 import { withoutState } from '../truncation/streaming.js';
 import { compareStreams } from '../truncation/verifyStream.js';
 import { boundStateMap } from '../stability/stateMapBounds.js';
-import { analyse, drive } from './analyse.js';
+import { analyse, drive, outputCurve, type Analysis } from './analyse.js';
 import type { CheckOptions, Progress } from './jobs.js';
 import { noSamplesForRange, sampleRangeDiagnostic } from './data.js';
 import { growthReport, mergeCurves, sampleDiagnostics } from './curveReport.js';
@@ -109,7 +110,9 @@ export async function checkStream(
             ((system, histories, steps) => replayStream(streaming, onnx, system, histories, steps, runtime, searchProgress)),
           progress: searchProgress,
         });
-  const bounds = (ofRecurrent ? proven?.curve : map?.curve) ?? { k: measured.error.k, bound: null };
+  const atOutputs =
+    proven && options.at === 'output' ? await streamOutputCurve(checkpoint, network, range, proven, options.maxLength) : null;
+  const bounds = (ofRecurrent ? proven?.curve : (map?.curve ?? atOutputs)) ?? { k: measured.error.k, bound: null };
   const findings: Findings = {
     lambda,
     certifiedHolds: lambda < 1,
@@ -231,6 +234,24 @@ async function boundWhole(
     lambda: bounds.lambda,
     curve: { k: Array.from({ length: maxLength + 1 }, (_, k) => k), bound: bounds.bound && [...bounds.bound] },
   };
+}
+
+/** The certified curve at the outputs of a stream; without a frame there is no answer, which counts as zero. */
+async function streamOutputCurve(
+  { streaming, onnx }: StreamCheckpoint,
+  network: RecurrentNetwork,
+  range: InputRange,
+  analysis: Analysis,
+  maxLength: number,
+): Promise<ErrorCurve> {
+  const results = new Set(streaming.outputs.filter((o) => isFloat(o.type)).map((o) => o.name));
+  const outputs = outputSignals(onnx).filter((o) => results.has(o.name));
+  const curve = await outputCurve(network, outputs, range, analysis, maxLength);
+  // An output that does not depend on the layers has no signal to bound it with.
+  const all = outputs.length === results.size;
+  const nothing = all ? Math.max(...outputs.map((o) => largestValue(o.signal, analysis.bounds, range))) : Infinity;
+  if (!Number.isFinite(nothing)) return { ...curve, bound: null };
+  return { ...curve, bound: curve.bound && [nothing, ...curve.bound.slice(1)] };
 }
 
 /** Curves of the model's outputs, and of what the certificates speak of. */

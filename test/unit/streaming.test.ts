@@ -60,6 +60,10 @@ describe('the place of the error', () => {
     // Both reports measure the outputs; only one of them makes ε of it.
     expect(output.curve.measured).toEqual(recurrent.streaming!.outputMeasured);
     expect(output.curve.measured![1]).toBeGreaterThan(2 * recurrent.curve.measured![1]!);
+    // The bound follows h through the dense layer to the outputs.
+    output.curve.measured!.forEach((error, k) => expect(error).toBeLessThanOrEqual(output.curve.bound![k]! + 1e-5));
+    expect(output.curve.bound![1]).toBeGreaterThan(recurrent.curve.bound![1]!);
+    expect(output.curve.bound!.at(-1)).toBeLessThan(output.curve.bound![1]! / 10);
   });
 
   it('the measured curve has its band and says where the worst was seen', async () => {
@@ -131,7 +135,7 @@ describe('samples', () => {
 
   it('enough streams give a length with its confidence', async () => {
     const many = npz({ x: npy(sequences(60, 60, [1, 1, 1]), [60, 60, 1, 1, I]) });
-    const loose = { quantile: 0.9, maxLength: 20, epsilon: 1e-2, at: 'output' as const };
+    const loose = { quantile: 0.9, maxLength: 15, epsilon: 1e-2, at: 'output' as const };
     const report = await run(model(), loose, { name: 's.npz', bytes: many });
     expect(report.safeLength).toMatchObject({ basis: 'samples', sequences: 60, quantile: 0.9 });
     expect(report.streaming!.cost).toMatchObject({ k: report.safeLength!.k });
