@@ -1,3 +1,4 @@
+import { distance } from '../network/causalSystem.js';
 import { Curve, type MeasuredCurve } from '../measurement/measuredCurve.js';
 import type { State, StateMap } from './stateMap.js';
 import type { Stream } from './streams.js';
@@ -73,10 +74,4 @@ export async function measureTruncation(
 
 function isEqual(a: Float64Array, b: Float64Array): boolean {
   return a.every((v, i) => v === b[i]);
-}
-
-export function distance(a: Float64Array, b: Float64Array): number {
-  let largest = 0;
-  for (let i = 0; i < a.length; i++) largest = Math.max(largest, Math.abs(a[i]! - b[i]!));
-  return Number.isNaN(largest) ? Infinity : largest;
 }

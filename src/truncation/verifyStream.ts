@@ -1,7 +1,7 @@
 import { writeModel } from '../checkpoint/onnx/model.js';
 import { DataType, joinedAlong, type Tensor } from '../checkpoint/onnx/tensor.js';
 import type { InferenceRuntime, InferenceSession } from '../runtime/inference.js';
-import { distance } from '../streaming/truncationCurve.js';
+import { distance } from '../network/causalSystem.js';
 import { joined, StateMap, type Frame } from '../streaming/stateMap.js';
 import type { StreamingModel } from '../streaming/streamingModel.js';
 import type { Stream } from '../streaming/streams.js';
