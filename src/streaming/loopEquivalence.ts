@@ -5,7 +5,7 @@ import type { InferenceRuntime } from '../runtime/inference.js';
 import { StateMap } from './stateMap.js';
 import type { Port, StreamingModel } from './streamingModel.js';
 import { syntheticStreams } from './streams.js';
-import { distance } from './truncationCurve.js';
+import { distance } from '../network/causalSystem.js';
 
 const steps = 6;
 /** Two orders of the same sums in float32, over a few steps. */
