@@ -43,6 +43,10 @@ function layerMemory({ name, unitMemory, jacobianNorm }: Layer, longest: number,
   const order = unitMemory.map((steps, unit) => ({ unit, steps })).sort((a, b) => (b.steps ?? Infinity) - (a.steps ?? Infinity));
   const inSteps = (steps: number | null) => (steps === null ? `over ${count(longest)}` : count(steps));
   const half = order[Math.floor(order.length / 2)]?.steps ?? null;
+  const median =
+    half === null
+      ? `Most units need more than ${count(longest)}`
+      : `Half of the units need up to ${count(half)}, the longest ${inSteps(order[0]!.steps)}`;
   const norms = jacobianNorm
     ? ` One step changes a difference by up to ‖J‖ = ${number(jacobianNorm.largest)} (median ${number(jacobianNorm.median)}, ${count(jacobianNorm.steps)} steps).`
     : '';
@@ -64,7 +68,7 @@ function layerMemory({ name, unitMemory, jacobianNorm }: Layer, longest: number,
     h(
       'p',
       { class: 'note' },
-      `Memory of each unit: the steps of context from which on truncation moves it by no more than ${number(epsilon)}. Half of the units need up to ${inSteps(half)}, the longest ${inSteps(order[0]?.steps ?? null)}.${norms}`,
+      `Memory of each unit: the steps of context from which on truncation moves it by no more than ${number(epsilon)}. ${median}.${norms}`,
     ),
     svg,
     disclosure(

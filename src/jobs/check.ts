@@ -133,8 +133,10 @@ export async function runCheck(
   const { source } = data;
   const batch = data.batches.reduce((a, b) => (b.steps > a.steps ? b : a));
 
+  const inputRange = statedRange(network, options, data.range, analysis.bounds[0]!.input);
   const findings: Findings = {
     lambda: analysis.lambda,
+    rangeFromSamples: inputRange.source === 'samples',
     certifiedHolds,
     certifiedLength,
     epsilon: options.epsilon,
@@ -149,7 +151,6 @@ export async function runCheck(
   };
   const { verdict, safeLength } = decideVerdict(findings);
   const summary = summarise(findings, verdict, safeLength);
-  const inputRange = statedRange(network, options, data.range, analysis.bounds[0]!.input);
   const { model, opset } = checkpoint.onnx;
   const placed = (layer: string | undefined) => {
     const place = layer === undefined ? undefined : checkpoint.origins.get(layer)?.place;

@@ -28,7 +28,7 @@ export function sampleDiagnostics(
       {
         code: 'too-few-samples',
         severity: 'warning',
-        message: `${name} holds ${statistical.sequences} sequences; ${statistical.needed} are needed for the quantile ${options.quantile} with confidence ${options.confidence}. Give more sequences or ask for a lower quantile.`,
+        message: `${name} holds ${statistical.sequences === 1 ? 'one sequence' : `${statistical.sequences} sequences`}; ${statistical.needed} are needed for the quantile ${options.quantile} with confidence ${options.confidence}. Give more sequences or ask for a lower quantile.`,
       },
     ];
   }

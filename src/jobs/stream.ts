@@ -115,6 +115,7 @@ export async function checkStream(
   const bounds = (ofRecurrent ? proven?.curve : (map?.curve ?? atOutputs)) ?? { k: measured.error.k, bound: null };
   const findings: Findings = {
     lambda,
+    rangeFromSamples: options.inputRange === 'samples',
     certifiedHolds: lambda < 1,
     certifiedLength: bounds.bound && smallestLength(bounds.k, bounds.bound, options.epsilon),
     epsilon: options.epsilon,

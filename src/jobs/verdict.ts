@@ -6,6 +6,8 @@ import { smallestLength } from '../stability/errorCurve.js';
 /** Verdict, safe length and the sentences that explain them, from what was proven and measured. */
 export interface Findings {
   readonly lambda: number;
+  /** True where the range that certificates are for is that of the samples. */
+  readonly rangeFromSamples: boolean;
   readonly certifiedHolds: boolean;
   /** Smallest k whose certified error is at most ε. */
   readonly certifiedLength: number | null;
@@ -41,7 +43,7 @@ function doesNotDecay(measured: NonNullable<Findings['measured']>, epsilon: numb
 }
 
 /** Motion that has not settled proves nothing if it was followed for fewer steps. */
-const leastSteps = 900;
+const leastSteps = 1000;
 
 /** True where the witness speaks against the whole model, and not of what only float64 shows. */
 function provesInstability({ of, persistent, replay, common }: WitnessReport): boolean {
@@ -79,24 +81,25 @@ const percent = (share: number) => `${formatNumber(share * 100)} %`;
 
 export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityReport['safeLength']): string {
   const eps = formatNumber(f.epsilon);
+  const range = f.rangeFromSamples ? 'the range of your samples' : 'the stated range';
   const full =
     f.fixedLength === null ? '' : ` The model takes exactly ${f.fixedLength} steps, so an export of that length is exact.`;
   switch (verdict) {
     case 'stable':
       if (safeLength?.basis === 'certified') {
-        return `Certified stable: one step contracts by λ = ${formatNumber(f.lambda)} for every input of the stated range. The last ${safeLength.k} steps determine the output within ${eps}; a feed-forward model of that length may replace the recurrence.`;
+        return `Certified stable: one step contracts by λ = ${formatNumber(f.lambda)} for every input of ${range}. The last ${safeLength.k} steps determine the output within ${eps}; a feed-forward model of that length may replace the recurrence.`;
       }
-      return `Certified stable: one step contracts by λ = ${formatNumber(f.lambda)} for every input of the stated range, but the certified error needs more than ${f.maxLength} steps to fall to ${eps}. Raise the maximum length or ε.${full}`;
+      return `Certified stable: one step contracts by λ = ${formatNumber(f.lambda)} for every input of ${range}, but the certified error needs more than ${f.maxLength} steps to fall to ${eps}. Raise the maximum length or ε.${full}`;
     case 'stable-on-data':
       return `Not certified for every input, but on your samples the last ${safeLength!.k} steps determine the output within ${eps} in at least ${percent(f.quantile)} of sequences (confidence ${percent(f.confidence)}, ${safeLength!.sequences} sequences). A feed-forward model of that length may replace the recurrence on such data.`;
     case 'unstable':
       if (f.diverges)
-        return `The state grows without bound: it overflows on an input of the stated range. Do not replace the recurrence by a truncated model.${full}`;
-      if (f.witness && provesInstability(f.witness)) return witnessSummary(f.witness, f.measured?.source === 'samples');
+        return `The state grows without bound: it overflows on an input of ${range}. Do not replace the recurrence by a truncated model.${full}`;
+      if (f.witness && provesInstability(f.witness)) return witnessSummary(f.witness, range) + onData(f);
       return `On your samples the error of truncation does not decay: old inputs keep mattering. Do not replace the recurrence by a truncated model.${full}`;
     case 'inconclusive': {
       if (safeLength?.basis === 'certified' && safeLength.k !== f.fixedLength) {
-        return `No contraction constant below 1 was certified, but the error bound still falls: the last ${safeLength.k} steps determine the output within ${eps} for every input of the stated range.`;
+        return `No contraction constant below 1 was certified, but the error bound still falls: the last ${safeLength.k} steps determine the output within ${eps} for every input of ${range}.`;
       }
       // What the synthetic curve suggests: a measurement on made-up input, never called safe.
       const suggested = f.measured && smallestLength(f.measured.k, f.measured.worst, f.epsilon);
@@ -106,22 +109,27 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
             ? ` On synthetic input the error stays above ${eps} up to k = ${f.measured.k[f.measured.k.length - 1] ?? 0}.`
             : ` On synthetic input the error falls below ${eps} at k = ${suggested}; that is a hint, not a guarantee.`
           : '';
-      const next =
-        f.statistical?.kind === 'too-few'
-          ? ` Your ${f.statistical.sequences} sample sequences are too few for a statement about ${percent(f.quantile)} of sequences with confidence ${percent(f.confidence)}: ${f.statistical.needed} are needed, or a lower quantile.`
-          : f.statistical?.kind === 'not-reached'
-            ? ` On your samples no length up to ${f.measured?.k[f.measured.k.length - 1] ?? 0} keeps the error below ${eps}.`
-            : ' Give sample sequences of your data for an answer that holds for them.';
-      return `Not certified: no contraction constant below 1 was found for the stated input range.${measured}${next}${full}`;
+      return `Not certified: no contraction constant below 1 was found for ${range}.${measured}${onData(f)}${full}`;
     }
   }
 }
 
-function witnessSummary(witness: WitnessReport, hasSamples: boolean): string {
+/** What the samples say, where they say nothing safe, or that there are none. */
+function onData({ statistical, measured, epsilon, quantile, confidence }: Findings): string {
+  switch (statistical?.kind) {
+    case 'too-few':
+      return ` Your ${statistical.sequences} sample sequences are too few for a statement about ${percent(quantile)} of sequences with confidence ${percent(confidence)}: ${statistical.needed} are needed, or a lower quantile.`;
+    case 'not-reached':
+      return ` On your samples no length up to ${measured?.k[measured.k.length - 1] ?? 0} keeps the error within ${formatNumber(epsilon)} in ${percent(quantile)} of sequences with confidence ${percent(confidence)}.`;
+    default:
+      return ' Give sample sequences of your data for an answer that holds for them.';
+  }
+}
+
+function witnessSummary(witness: WitnessReport, range: string): string {
   const { steps, distance } = witnessOutcome(witness);
   const lasting = witness.persistent ? 'on attracting orbits, so the past matters for ever' : 'and the distance does not fall';
-  const next = hasSamples ? ' Your samples show no safe length either.' : ' Samples of your data may still show one for them.';
-  return `Not stable: after two different histories, the same ${steps} steps of input leave the recurrent output ${formatNumber(distance)} apart, ${lasting}. No truncation length up to ${steps} is safe for every input of the stated range.${next}`;
+  return `Not stable: after two different histories, the same ${steps} steps of input leave the recurrent output ${formatNumber(distance)} apart, ${lasting}. No truncation length up to ${steps} is safe for every input of ${range}.`;
 }
 
 const severities: Record<Verdict, Diagnostic['severity']> = {

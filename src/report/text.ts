@@ -22,30 +22,37 @@ const titles: Record<StabilityReport['verdict'], string> = {
   inconclusive: 'INCONCLUSIVE',
 };
 
-/** Breaks a text at spaces so that lines hold at most `width` characters. */
-function wrap(text: string, indent: string, width = 100): string {
+const columns = 100;
+
+/** Breaks a text at spaces so that lines hold at most `columns` characters; the lines after the first stand under `indent`. */
+function wrap(text: string, indent: string, first = indent): string {
   const lines: string[] = [];
-  let line = indent;
+  let line = first;
+  let isEmpty = true;
   for (const word of text.split(' ')) {
-    if (line.length > indent.length && line.length + 1 + word.length > width) {
+    if (!isEmpty && line.length + 1 + word.length > columns) {
       lines.push(line);
       line = indent;
+      isEmpty = true;
     }
-    line += (line.length > indent.length ? ' ' : '') + word;
+    line += (isEmpty ? '' : ' ') + word;
+    isEmpty = false;
   }
   return [...lines, line].join('\n');
 }
 
+/** Columns of equal width; what does not fit into the last one goes on below it. */
 function table(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, c) => Math.max(...rows.map((row) => row[c]!.length)));
-  return rows.map(
-    (row) =>
+  return rows.map((row) => {
+    const start =
       '  ' +
       row
-        .map((cell, c) => cell.padEnd(widths[c]!))
-        .join('  ')
-        .trimEnd(),
-  );
+        .slice(0, -1)
+        .map((cell, c) => cell.padEnd(widths[c]!) + '  ')
+        .join('');
+    return wrap(row.at(-1)!, ' '.repeat(start.length), start).trimEnd();
+  });
 }
 
 /** The measured error of a streaming model's outputs, where the curve itself is of something else. */

@@ -20,7 +20,10 @@ export function rangeInWords(range: StabilityReport['inputRange']): string {
 export function safeLengthInWords(report: StabilityReport): string {
   const safe = report.safeLength;
   if (!safe) return 'none';
-  if (safe.basis === 'certified') return `k = ${safe.k} (certified for every input of the range)`;
+  if (safe.basis === 'certified') {
+    const range = report.inputRange.source === 'samples' ? 'the range of your samples' : 'the range';
+    return `k = ${safe.k} (certified for every input of ${range})`;
+  }
   return `k = ${safe.k} (measured: ${safe.sequences} sequences, quantile ${safe.quantile}, confidence ${safe.confidence})`;
 }
 
@@ -87,44 +90,49 @@ export function unitMemoryInWords(memory: AlongData['layers'][number]['unitMemor
   if (memory.length === 0) return '–';
   const order = memory.map((steps, unit) => ({ unit, steps: steps ?? Infinity })).sort((a, b) => b.steps - a.steps);
   const inSteps = (steps: number) => (steps === Infinity ? `over ${longest}` : String(steps));
-  const slow = order.slice(0, 3).map(({ unit, steps }) => `unit ${unit}: ${inSteps(steps)}`);
-  return `half of the units up to ${inSteps(order[Math.floor(order.length / 2)]!.steps)} steps; longest ${slow.join(', ')}`;
+  const slow = order.slice(0, 3).map(({ unit, steps }) => `unit ${unit} (${inSteps(steps)})`);
+  const median = order[Math.floor(order.length / 2)]!.steps;
+  if (median === Infinity) return `most units remember over ${longest} steps`;
+  return `half of the units forget within ${median} steps; slowest: ${slow.join(', ')}`;
 }
 
 /** What was measured along the data, as rows of a name and a value. */
 export function alongDataRows({ data, curve, streaming }: StabilityReport): string[][] {
   if (!data) return [];
-  const on = data.source === 'samples' ? 'on your samples' : 'on synthetic input, no guarantee';
+  const { lyapunovExponent, lyapunovError, lambda, effectiveMemory, worstFound, layers } = data;
+  const on = data.source === 'samples' ? 'your samples' : 'synthetic input, no guarantee';
+  const step = streaming ? 'frame' : 'step';
+  const memory = effectiveMemory === null ? 'no finite memory' : `effective memory ${formatNumber(effectiveMemory)} ${step}s`;
   const exponent =
-    data.lyapunovExponent === null
-      ? 'below any measure'
-      : `${formatNumber(data.lyapunovExponent)} ± ${formatNumber(data.lyapunovError ?? 0)} a ${streaming ? 'frame' : 'step'}`;
-  const memory =
-    data.effectiveMemory === null
-      ? 'no finite memory'
-      : `effective memory ${formatNumber(data.effectiveMemory)} ${streaming ? 'frames' : 'steps'}`;
-  const longest = (curve.measured?.length ?? 1) - 1;
+    lyapunovExponent === null
+      ? `Along ${on}, a small difference is forgotten within a few ${step}s`
+      : `Along ${on}, a ${step} multiplies a small difference by ${formatNumber(lambda)} on average ` +
+        `(Lyapunov exponent ${formatNumber(lyapunovExponent)} ± ${formatNumber(lyapunovError ?? 0)}): ${memory}`;
+  const longest = curve.k[(curve.measured?.length ?? 1) - 1] ?? 0;
+  /** One row for each layer, under one name. */
+  const perLayer = (name: string, value: (layer: AlongData['layers'][number]) => string | null) =>
+    layers
+      .flatMap((layer) => {
+        const text = value(layer);
+        return text === null ? [] : [layers.length === 1 ? text : `${layer.name}: ${text}`];
+      })
+      .map((text, i) => [i === 0 ? name : '', text]);
   return [
-    ['along the data', `Lyapunov exponent ${exponent} (λ = ${formatNumber(data.lambda)}, ${memory}), ${on}`],
-    ...(data.worstFound
+    ['forgetting', exponent],
+    ...perLayer('unit memory', (l) => unitMemoryInWords(l.unitMemory, longest)),
+    ...perLayer(
+      'one-step norm',
+      ({ jacobianNorm: norm }) =>
+        norm && `‖J‖₂ median ${formatNumber(norm.median)}, largest ${formatNumber(norm.largest)} of ${norm.steps} steps`,
+    ),
+    ...(worstFound
       ? [
           [
             'worst found',
-            `error ${formatNumber(data.worstFound.error)} at k = ${data.worstFound.k} by search within the input range; the data's worst is ${formatNumber(data.worstFound.dataError)}`,
+            `error ${formatNumber(worstFound.error)} at k = ${worstFound.k} by search within the input range (worst of the data: ${formatNumber(worstFound.dataError)})`,
           ],
         ]
       : []),
-    ...data.layers.flatMap(({ name, unitMemory, jacobianNorm }) => [
-      [`memory of ${name}`, unitMemoryInWords(unitMemory, curve.k[longest] ?? 0)],
-      ...(jacobianNorm
-        ? [
-            [
-              `‖J‖ of ${name}`,
-              `median ${formatNumber(jacobianNorm.median)}, largest ${formatNumber(jacobianNorm.largest)} of ${jacobianNorm.steps} steps`,
-            ],
-          ]
-        : []),
-    ]),
   ];
 }
 

@@ -30,17 +30,17 @@ const maxSteps = 60;
 /**
  * The reachable box. A box that holds the initial states and whose image, rounded outward, stays inside holds every
  * trajectory, by induction. The smallest such box is the limit of images grown from the initial states, so a little more than that
- * is tried first; where the growth does not settle, `candidate` is. Then the box shrinks: a state is either an initial state or the image
+ * is tried, and `candidate` too, which is exact where a state fills it; both hold. Then the box shrinks: a state is either an initial state or the image
  * of a reachable one, so the image of a sound box, joined with the initial box, is sound again.
  * @param candidate an invariant box, possibly infinite in places
  * @param within a set that is known to hold all of them, whose box then only shrinks
  */
 export function reachableBox(initial: Box, candidate: () => Box, image: (state: Box) => Box, within: Enclosure | null): Box {
-  let state = within ? within.state : grownBox(initial, image);
-  if (!state) {
-    state = hull(candidate(), initial);
-    if (!contains(state, image(state))) return unbounded(state.lower.length);
-  }
+  const invariant = (box: Box) => (contains(box, image(box)) ? box : null);
+  const found = within ? [within.state] : [grownBox(initial, image), invariant(hull(candidate(), initial))];
+  const sound = found.filter((box) => box !== null);
+  if (sound.length === 0) return unbounded(initial.lower.length);
+  let state = sound.reduce(intersection);
   for (let i = 0; i < maxSteps; i++) {
     const next = intersection(state, hull(initial, image(state)));
     if (!moved(state, next)) return next;

@@ -8,6 +8,7 @@ import { exportTruncated } from '../../src/jobs/export.js';
 import { parseInputRange } from '../../src/jobs/inputRange.js';
 import { defaultCheckOptions, type CheckOptions, type CheckpointFiles } from '../../src/jobs/jobs.js';
 import type { StabilityReport } from '../../src/report/report.js';
+import { safeLengthInWords } from '../../src/report/words.js';
 import { rangeHull, sourceBox } from '../../src/stability/networkBounds.js';
 import { rangeOfSamples } from '../../src/stability/sampleRange.js';
 import { Random } from '../support/random.js';
@@ -115,6 +116,9 @@ describe('the input range', () => {
     expect(lower as number[]).toEqual([expect.closeTo(-0.1, 12), expect.closeTo(9.95, 12)]);
     expect(upper as number[]).toEqual([expect.closeTo(1.1, 12), expect.closeTo(10.55, 12)]);
     expect(report.diagnostics.find((d) => d.code === 'range-from-samples')?.message).toContain('conditional on it');
+    expect(report.safeLength?.basis).toBe('certified');
+    expect(report.summary).toContain('every input of the range of your samples');
+    expect(safeLengthInWords(report)).toContain('certified for every input of the range of your samples');
     expect(codes(report)).not.toContain('samples-outside-range');
     // One range for both features would have to hold all of [−0.1, 10.55].
     const wide = await run(files, { inputRange: { lower: -0.1, upper: 10.55 } });

@@ -3,6 +3,7 @@ import { isFromPage } from '../../src/report/messages.js';
 import { markdownReport } from '../../src/report/markdown.js';
 import { proposedLength } from '../../src/report/proposedLength.js';
 import type { StabilityReport, WitnessReport } from '../../src/report/report.js';
+import { unitMemoryInWords } from '../../src/report/words.js';
 import { textReport } from '../../src/report/text.js';
 import { witnessInWords } from '../../src/report/witnessWords.js';
 import { siblingSegments } from '../../src/checkpoint/siblingPath.js';
@@ -179,10 +180,13 @@ describe('what was measured', () => {
   it('is in the text report, unit by unit', () => {
     const text = textReport(measured);
     expect(text).toContain("0.001 at the model's outputs");
-    expect(text).toContain('half of the units up to 2 steps; longest unit 1: over 2, unit 2: 2, unit 0: 1');
-    expect(text).toContain("error 0.2 at k = 2 by search within the input range; the data's worst is 0.1");
+    const unwrapped = text.replace(/\n +/g, ' ');
+    expect(unwrapped).toContain('half of the units forget within 2 steps; slowest: unit 1 (over 2), unit 2 (2), unit 0 (1)');
+    expect(unitMemoryInWords([null, null, 3], 256)).toBe('most units remember over 256 steps');
+    expect(unwrapped).toContain('error 0.2 at k = 2 by search within the input range (worst of the data: 0.1)');
     expect(text).toMatch(/k +error bound +measured \(synthetic\) +99 % of sequences +half of them +worst window/);
     expect(text).toContain('sequence 1200, step 8');
+    expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
     expect(markdownReport(measured)).toContain('synthetic input, no guarantee');
   });
 });

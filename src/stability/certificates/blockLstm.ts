@@ -124,13 +124,18 @@ export class BlockLstm implements BlockProblem {
     // Products with large matrices are what this costs.
     const [steps, tolerance] = this.units.length <= 512 ? [20, 1e-3] : [8, 4e-3];
     let [low, high, lambda] = [this.smallestLambda, Infinity, guess];
+    // log(σ/λ) at both ends.
+    let [above, below] = [Infinity, 0];
     for (let i = 0; i < 30 && lambda < 16; i++) {
       const sigma = this.meetConditions(point.slice(), lambda) ? Math.sqrt(this.spectrum.largest(steps)) : Infinity;
-      if (sigma > lambda) low = Math.max(low, lambda);
-      else high = lambda;
-      if (high < low * (1 + tolerance) || (high === lambda && sigma > lambda * (1 - 2 * tolerance))) return high;
-      const next = Math.sqrt(Math.min(sigma, 4 * lambda) * lambda) * (1 + 3e-4);
-      lambda = next > low && next < high ? next : high === Infinity ? low * 1.3 : (low + high) / 2;
+      const excess = Math.log(sigma / lambda);
+      if (excess > 0) [low, above] = lambda > low ? [lambda, excess] : [low, above];
+      else [high, below, above] = [lambda, excess, above / 2];
+      if (high < low * (1 + tolerance) || (high === lambda && excess > -2 * tolerance)) return high;
+      if (high === Infinity) lambda *= Number.isFinite(excess) ? Math.min(1.3, Math.exp(excess / 2) * (1 + 3e-4)) : 1.3;
+      // Regula falsi, whose line lies above the convex curve, with the halved end of the Illinois method.
+      else if (Number.isFinite(above)) lambda = low + (high - low) * Math.max(0.02, Math.min(0.98, above / (above - below)));
+      else lambda = Math.max((low + high) / 2, lambda * Math.exp(excess / 2));
     }
     return high;
   }
