@@ -184,8 +184,11 @@ export class SignalReader implements SignalContext {
         return reduced(this, node, size);
       case 'Conv':
         return pointwiseConvolution(this, node, size);
-      default:
-        return elementwise(node, size, from, (constant) => operand(this, constant, name));
+      default: {
+        const signal = elementwise(node, size, from, (constant) => operand(this, constant, name));
+        // The limits of a Clip say more than what is stated for an operator that is not understood.
+        return signal && this.clipRange(node) && isFree(signal) ? null : signal;
+      }
     }
   }
 
