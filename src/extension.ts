@@ -6,6 +6,7 @@ import { registerCodeLenses } from './vscode/codeLenses.js';
 import { registerDiagnostics } from './vscode/diagnostics.js';
 import { registerExportCommand } from './vscode/exportCommand.js';
 import { Exports } from './vscode/exports.js';
+import { registerInputCommands } from './vscode/inputCommands.js';
 import { registerRechecks } from './vscode/rechecks.js';
 import { registerReportEditor } from './vscode/reportEditor.js';
 import { registerReportLink } from './vscode/reportLink.js';
@@ -34,5 +35,6 @@ export function activate(context: vscode.ExtensionContext): void {
     registerCheckCommands(reports, log),
     registerExportCommand(reports, exports, log),
     registerSampleCommands(log),
+    registerInputCommands(reports, log),
   );
 }

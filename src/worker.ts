@@ -114,8 +114,8 @@ function send(message: FromWorker): void {
 function serialize(error: unknown): SerializedError {
   if (error instanceof CancelledError) return { kind: 'cancelled', message: error.message, code: '' };
   if (error instanceof BadInputError) {
-    const { message, code, place } = error;
-    return { kind: 'bad-input', message, code, ...(place ? { place } : {}) };
+    const { message, code, place, question } = error;
+    return { kind: 'bad-input', message, code, ...(place ? { place } : {}), ...(question ? { question } : {}) };
   }
   return { kind: 'internal', message: error instanceof Error ? error.message : String(error), code: 'internal-error' };
 }

@@ -6,11 +6,12 @@ import { post } from './host.js';
 const signs: Record<Diagnostic['severity'], string> = { error: '✗', warning: '!', information: 'i', hint: '·' };
 
 /** A button for what can be mended here. */
-function mend({ curve }: StabilityReport, code: string): HTMLElement | undefined {
+function mend({ curve }: StabilityReport, { code, question }: Diagnostic): HTMLElement | undefined {
   const onSamples = curve.measuredOn?.source === 'samples';
   if (['no-samples', 'too-few-samples'].includes(code)) {
     return button('Choose sample sequences', () => post({ type: 'chooseSamples' }), { secondary: true });
   }
+  if (question) return button('Set inputs and states', () => post({ type: 'chooseInputs' }), { secondary: true });
   if (onSamples && ['default-input-range', 'samples-outside-range'].includes(code)) {
     return button('Take the range from the samples', () => post({ type: 'useSampleRange' }), { secondary: true });
   }
@@ -23,8 +24,9 @@ export function findingsSection(report: StabilityReport): HTMLElement[] {
   // The verdict's own finding stands at the top of the page, a witness in its own section.
   const others = diagnostics.filter(({ code, message }) => message !== summary && code !== 'witness-found');
   if (others.length === 0) return [];
-  const items = others.map(({ code, severity, message, layer }) =>
-    h(
+  const items = others.map((finding) => {
+    const { code, severity, message, layer } = finding;
+    return h(
       'li',
       {},
       h('span', { class: `sign ${severity}`, role: 'img', 'aria-label': severity }, signs[severity]),
@@ -35,10 +37,10 @@ export function findingsSection(report: StabilityReport): HTMLElement[] {
         ' ',
         layer !== undefined && !message.includes(layer) && h('span', { class: 'name quiet' }, `${layer} `),
         h('a', { class: 'name', href: diagnosticHelp(code) }, code),
-        mend(report, code),
+        mend(report, finding),
       ),
-    ),
-  );
+    );
+  });
   const title = h('h2', { id: 'findings-title' }, 'Notes');
   return [h('section', { 'aria-labelledby': 'findings-title' }, title, h('ul', { class: 'findings' }, ...items))];
 }

@@ -16,6 +16,7 @@ import { layersSection } from './layersSection.js';
 import { ProgressStrip } from './progressStrip.js';
 import './report.css';
 import './chart.css';
+import { streamingSection } from './streamingSection.js';
 import { factsSection, verdictSection } from './summarySection.js';
 import { witnessSection } from './witnessSection.js';
 
@@ -48,7 +49,7 @@ function receive(message: ToPage): void {
       showReport(message.report);
       return showStrip({ kind: 'idle' });
     case 'error':
-      showError(message.message);
+      showError(message.message, message.asks);
       return showStrip({ kind: 'idle' });
     case 'idle':
       if (exporting.kind === 'running') showExport({ kind: 'ready' });
@@ -88,6 +89,7 @@ function showReport(report: StabilityReport): void {
     factsSection(report),
     curveSection(report, (length) => part.setLength(length)),
     ...(hasCurve(report) ? [part.element] : []),
+    ...streamingSection(report),
     ...witnessSection(report),
     ...dataSection(report),
     layersSection(report.layers),
@@ -97,13 +99,19 @@ function showReport(report: StabilityReport): void {
   document.scrollingElement?.scrollTo({ top });
 }
 
-function showError(message: string): void {
+function showError(message: string, asks: boolean): void {
   exportPart = undefined;
   const text = h(
     'div',
     {},
     h('h2', { id: 'verdict-title' }, 'This file cannot be checked'),
     h('p', { class: 'summary' }, message),
+    asks &&
+      h(
+        'div',
+        { class: 'action' },
+        button('Set inputs and states', () => post({ type: 'chooseInputs' })),
+      ),
   );
   body.replaceChildren(
     h('section', { class: 'verdict failure', role: 'alert', 'aria-labelledby': 'verdict-title' }, errorIcon(), text),

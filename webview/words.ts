@@ -1,6 +1,6 @@
-import type { StabilityReport, Verdict } from '../src/report/report.js';
+import type { StabilityReport, StreamingReport, Verdict } from '../src/report/report.js';
 import type { Verification } from '../src/report/verification.js';
-import { count, number, percent, plural, range } from './format.js';
+import { bytes, count, number, percent, plural, range } from './format.js';
 
 /** The report's values as sentences. Pure, so the tests need no page. */
 
@@ -49,8 +49,33 @@ export function measuredOn({ curve }: StabilityReport): string | undefined {
 }
 
 /** Whose error the curve is. */
-export function errorPlace({ at }: StabilityReport): string {
-  return at === 'output' ? 'the model’s own outputs' : 'the recurrent output';
+export function errorPlace({ at, streaming }: StabilityReport): string {
+  return at === 'output' || streaming?.errorOf === 'outputs' ? 'the model’s own outputs' : 'the recurrent output';
+}
+
+/** The facts of a streaming model: name, value and note. */
+export function streamingFacts({ frames, jacobian, cost, notCertified }: StreamingReport): [string, string, string][] {
+  const facts: [string, string, string][] = frames.map(({ name, shape }) => [
+    `One frame of ${name}`,
+    `[${shape.join(', ')}]`,
+    'What a call takes besides the state.',
+  ]);
+  if (notCertified !== null) facts.push(['Certificates', 'none for the stream', `${notCertified}.`]);
+  if (jacobian) {
+    facts.push([
+      '‖∂s′/∂s‖',
+      number(jacobian.oneStep),
+      `Largest in one frame; ${number(jacobian.product)} over ${plural(jacobian.frames, 'frame')}. Measured by differences through the model, no bound.`,
+    ]);
+  }
+  if (cost) {
+    facts.push([
+      `Without state, k = ${count(cost.k)}`,
+      `${number(cost.statelessMilliseconds)} ms`,
+      `For one answer, measured here; one call of the original takes ${number(cost.originalMilliseconds)} ms. Saves ${bytes(cost.stateBytes)} of state for every stream.`,
+    ]);
+  }
+  return facts;
 }
 
 /** What the shaded band shows; undefined without one. */

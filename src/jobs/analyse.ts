@@ -1,3 +1,4 @@
+import type { OutputSignal } from '../checkpoint/onnx/outputSignals.js';
 import type { RecurrentLayer, RecurrentNetwork } from '../network/network.js';
 import { directionName } from '../network/network.js';
 import type { Certificate, LayerReport } from '../report/report.js';
@@ -5,9 +6,9 @@ import type { CellBounds } from '../stability/cellBounds.js';
 import type { CellCertificate, Contraction } from '../stability/certificates/certificate.js';
 import { comparisonName, stackLambda } from '../stability/certificates/comparison.js';
 import { certificatesOf } from '../stability/certificates/family.js';
-import { errorCurve, lengthOf, type Contractions, type ErrorCurve } from '../stability/errorCurve.js';
+import { curveLengths, errorCurve, lengthOf, type Contractions, type ErrorCurve } from '../stability/errorCurve.js';
 import { jacobianLowerBound } from '../stability/lowerBound.js';
-import { boundLayer, outputBox, type InputRange, type LayerBounds } from '../stability/networkBounds.js';
+import { boundLayer, outputBox, outputDeviation, type InputRange, type LayerBounds } from '../stability/networkBounds.js';
 import type { Progress } from './jobs.js';
 
 /** Everything that is proven about a network for one input range. */
@@ -109,6 +110,21 @@ export async function drive<T, Step>(run: Generator<Step, T>, report: (step: Ste
       last = performance.now();
     }
   }
+}
+
+/** The certified curve at the model's own outputs; without a bound where the layers' outputs cannot be followed to one of them. */
+export async function outputCurve(
+  network: RecurrentNetwork,
+  outputs: readonly OutputSignal[],
+  range: InputRange,
+  { bounds, contractions }: Analysis,
+  maxLength: number,
+): Promise<ErrorCurve> {
+  if (outputs.length === 0 || outputs.some((o) => o.blockedBy !== null))
+    return { k: curveLengths(network, true, maxLength), bound: null };
+  const signals = outputs.map((o) => o.signal);
+  const deviation = outputDeviation(signals, bounds, range);
+  return drive(errorCurve(network, bounds, contractions, maxLength, deviation), () => Promise.resolve());
 }
 
 export async function analyse(

@@ -6,9 +6,9 @@ import type { Diagnostic, LayerReport, StabilityReport } from '../report/report.
 import type { InferenceRuntime } from '../runtime/inference.js';
 import { readModelInputs, type InputAxes, type InputBatch } from '../samples/modelInputs.js';
 import type { Box } from '../stability/interval.js';
-import { atLengths, curveLengths, errorCurve, smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
-import { anyInput, freeSources, outputDeviation, sourceBox, type InputRange } from '../stability/networkBounds.js';
-import { analyse, drive, type Analysis } from './analyse.js';
+import { atLengths, smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
+import { anyInput, freeSources, sourceBox, type InputRange } from '../stability/networkBounds.js';
+import { analyse, outputCurve } from './analyse.js';
 import { readData, sampleRangeDiagnostic, type Data } from './data.js';
 import type { CheckOptions, CheckpointFiles, Progress } from './jobs.js';
 import { measure } from './measure.js';
@@ -105,7 +105,8 @@ export async function runCheck(
   const analysis = await analyse(network, data.range, { epsilon: options.epsilon, maxLength }, (step, f) =>
     progress(step, 0.05 + 0.45 * f),
   );
-  const place = options.at === 'output' ? await outputCurve(network, data, analysis, maxLength) : analysis.curve;
+  const place =
+    options.at === 'output' ? await outputCurve(network, data.outputs, data.range, analysis, maxLength) : analysis.curve;
   const curve = maxLength === fixedLength ? exactAtTheEnd(place) : place;
 
   const certifiedLength = curve.bound && smallestLength(curve.k, curve.bound, options.epsilon);
@@ -196,19 +197,6 @@ export async function runCheck(
   };
   await progress('Done', 1);
   return { report, checkpoint, axes, batch, source, range: data.range };
-}
-
-/** The certified curve at the model's own outputs; without a bound where the layers' outputs cannot be followed to one of them. */
-async function outputCurve(network: RecurrentNetwork, data: Data, analysis: Analysis, maxLength: number): Promise<ErrorCurve> {
-  const { outputs, range } = data;
-  if (outputs.length === 0 || outputs.some((o) => o.blockedBy !== null))
-    return { k: curveLengths(network, true, maxLength), bound: null };
-  const deviation = outputDeviation(
-    outputs.map((o) => o.signal),
-    analysis.bounds,
-    range,
-  );
-  return drive(errorCurve(network, analysis.bounds, analysis.contractions, maxLength, deviation), () => Promise.resolve());
 }
 
 function outputDiagnostics({ at }: CheckOptions, { outputs }: Data): Diagnostic[] {

@@ -1,6 +1,6 @@
 import type { MeasuredCurve } from '../measurement/measuredCurve.js';
 import { quantileOf, type StatisticalLength } from '../measurement/statisticalLength.js';
-import type { Diagnostic, StabilityReport } from '../report/report.js';
+import type { AlongData, Diagnostic, StabilityReport } from '../report/report.js';
 import type { CheckOptions } from './jobs.js';
 
 /** What the report says of a measured curve, whatever ran to measure it. */
@@ -33,6 +33,18 @@ export function sampleDiagnostics(
     ];
   }
   return [];
+}
+
+/** How differences grow along the data: the largest Lyapunov exponent with its standard error, and what follows from it. */
+export function growthReport(exponent: number, standardError: number): Omit<AlongData, 'source' | 'layers' | 'worstFound'> {
+  const finite = (value: number) => (Number.isFinite(value) ? value : null);
+  const lambda = Math.exp(exponent);
+  return {
+    lyapunovExponent: finite(exponent),
+    lyapunovError: finite(standardError),
+    lambda,
+    effectiveMemory: lambda < 1 ? 1 / (1 - lambda) : null,
+  };
 }
 
 /** The measured values at the lengths of the certified curve, as far as they reach. */

@@ -1,6 +1,6 @@
 import type { OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
 import { BadInputError } from '../errors.js';
-import { alongData } from '../measurement/alongData.js';
+import { alongData, type LayerAlongData } from '../measurement/alongData.js';
 import { measureCurve, type MeasuredCurve, type Measurement } from '../measurement/measuredCurve.js';
 import { outputHead } from '../measurement/outputHead.js';
 import { planMeasurement } from '../measurement/plan.js';
@@ -16,6 +16,7 @@ import { smallestLength } from '../stability/errorCurve.js';
 import { anyInput, defaultInputRange, sourceBox } from '../stability/networkBounds.js';
 import { drive } from './analyse.js';
 import type { Data } from './data.js';
+import { growthReport } from './curveReport.js';
 import type { CheckOptions } from './jobs.js';
 
 /** What the sequences of a check show. */
@@ -155,28 +156,20 @@ async function describeAlong(
   const layers = await alongData(network, sequences);
   const longest = recurrent.k.at(-1) ?? 0;
   if (!layers) return null;
-  const finite = (value: number) => (Number.isFinite(value) ? value : null);
+  const normsOf = ({ jacobianNorms: norms }: LayerAlongData) =>
+    norms.length === 0
+      ? null
+      : { median: quantileOf(norms, 0.5), quantile: quantileOf(norms, quantile), largest: norms.at(-1)!, steps: norms.length };
   const slowest = layers.reduce((a, b) => (b.exponent > a.exponent ? b : a));
-  const lambda = Math.exp(slowest.exponent);
+  const growth = (layer: LayerAlongData) => growthReport(layer.exponent, layer.standardError);
   return {
     source,
-    lyapunovExponent: finite(slowest.exponent),
-    lyapunovError: finite(slowest.standardError),
-    lambda,
-    effectiveMemory: lambda < 1 ? 1 / (1 - lambda) : null,
-    layers: layers.map(({ exponent, standardError, jacobianNorms }, i) => ({
+    ...growth(slowest),
+    layers: layers.map((layer, i) => ({
       name: network.layers[i]!.name,
-      lyapunovExponent: finite(exponent),
-      lyapunovError: finite(standardError),
-      jacobianNorm:
-        jacobianNorms.length === 0
-          ? null
-          : {
-              median: quantileOf(jacobianNorms, 0.5),
-              quantile: quantileOf(jacobianNorms, quantile),
-              largest: jacobianNorms.at(-1)!,
-              steps: jacobianNorms.length,
-            },
+      lyapunovExponent: growth(layer).lyapunovExponent,
+      lyapunovError: growth(layer).lyapunovError,
+      jacobianNorm: normsOf(layer),
       // Moved at the longest length that was measured: the memory ends somewhere behind it.
       unitMemory: Array.from(lastMoved[i]!, (k) => (k >= longest ? null : nextLength(recurrent.k, k))),
     })),

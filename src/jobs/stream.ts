@@ -1,30 +1,34 @@
 import type { OpenedCheckpoint } from '../checkpoint/open.js';
 import { elementCount, isFloat } from '../checkpoint/onnx/tensor.js';
 import { writeModel } from '../checkpoint/onnx/model.js';
-import { outputLayers, parameterCount } from '../network/network.js';
+import { outputSignals } from '../checkpoint/onnx/outputSignals.js';
+import { outputLayers, parameterCount, type RecurrentNetwork } from '../network/network.js';
 import type { MeasuredCurve } from '../measurement/measuredCurve.js';
 import { statisticalLength } from '../measurement/statisticalLength.js';
 import type { Diagnostic, StabilityReport, StreamingReport } from '../report/report.js';
 import { stateInWords } from '../report/words.js';
 import { proposedLength } from '../report/proposedLength.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
-import { smallestLength } from '../stability/errorCurve.js';
+import { comparisonName } from '../stability/certificates/comparison.js';
+import { smallestLength, type ErrorCurve } from '../stability/errorCurve.js';
 import { rangeOfSamples } from '../stability/sampleRange.js';
-import { defaultInputRange, rangeHull, type InputRange } from '../stability/networkBounds.js';
+import { defaultInputRange, largestValue, rangeHull, type InputRange } from '../stability/networkBounds.js';
 import { BadInputError } from '../errors.js';
 import { streamedNetwork, uncoveredState } from '../streaming/coverage.js';
 import { replayStream } from '../streaming/replayStream.js';
 import { measureSensitivity } from '../streaming/sensitivity.js';
-import { StateMap } from '../streaming/stateMap.js';
+import { stateSignals } from '../streaming/stateSignals.js';
+import { initialState, StateMap } from '../streaming/stateMap.js';
 import type { StreamingModel } from '../streaming/streamingModel.js';
 import { sampleStreams, syntheticStreams, type Stream } from '../streaming/streams.js';
 import { measureTruncation } from '../streaming/truncationCurve.js';
 import { withoutState } from '../truncation/streaming.js';
 import { compareStreams } from '../truncation/verifyStream.js';
-import { analyse } from './analyse.js';
+import { boundStateMap } from '../stability/stateMapBounds.js';
+import { analyse, drive, outputCurve, type Analysis } from './analyse.js';
 import type { CheckOptions, Progress } from './jobs.js';
 import { noSamplesForRange, sampleRangeDiagnostic } from './data.js';
-import { mergeCurves, sampleDiagnostics } from './curveReport.js';
+import { growthReport, mergeCurves, sampleDiagnostics } from './curveReport.js';
 import type { FoundSamples } from './samples.js';
 import { searching, searchWitness, witnessDiagnostic } from './witness.js';
 import { decideVerdict, summarise, verdictDiagnostic, type Findings } from './verdict.js';
@@ -65,17 +69,22 @@ export async function checkStream(
   const { streaming, onnx } = checkpoint;
   const given = samples && sampleStreams(streaming, samples.arrays, samples.name);
   const range = statedRange(streaming, options, given);
-  const network = streamedNetwork(onnx);
-  const notCertified = await uncoveredState(streaming, onnx, runtime);
+  const network = await streamedNetwork(streaming, onnx, runtime);
+  const uncovered = await uncoveredState(streaming, onnx, runtime);
   const analysis =
-    network.layers.length > 0 ? await analyse(network, range, options, (step, f) => progress(step, 0.05 + 0.25 * f)) : null;
-  const proven = notCertified === null ? analysis : null;
+    network.layers.length > 0 ? await analyse(network, range, options, (step, f) => progress(step, 0.05 + 0.2 * f)) : null;
+  const whole =
+    uncovered === null
+      ? null
+      : await boundWhole(streaming, range, options, (f) => progress('Certifying the state map', 0.25 + 0.05 * f));
+  const notCertified = whole === null || typeof whole !== 'string' ? null : `${uncovered}, and ${whole}`;
+  const proven = uncovered === null ? analysis : null;
 
   const streams = given ?? standInStreams(streaming, range, options.maxLength);
   const source = samples ? ('samples' as const) : ('synthetic' as const);
   const measuring = (f: number) => progress('Measuring the truncation error', 0.3 + 0.4 * f);
-  // Where a bound of h is proven the measured curve is of h too, for the two to be compared; else of what the user gets.
-  const ofRecurrent = options.at === 'recurrent' && (proven?.curve.bound ?? null) !== null;
+  // Where a bound of h falls the measured curve is of h too, for the two to be compared; else of what the user gets.
+  const ofRecurrent = options.at === 'recurrent' && falls(proven?.curve.bound ?? null);
   const measured = await measure(checkpoint, ofRecurrent, streams, options, runtime, measuring);
   const diverges = !measured.error.worst.every(Number.isFinite);
   const curve = diverges ? null : measured.error;
@@ -85,7 +94,8 @@ export async function checkStream(
     ? null
     : await sensitivityOf(streaming, streams, runtime, () => progress('Measuring how errors grow', 0.75));
 
-  const lambda = proven?.lambda ?? Infinity;
+  const map = typeof whole === 'string' ? null : whole;
+  const lambda = (proven ?? map)?.lambda ?? Infinity;
   const searchProgress = searching(progress, 0.75, 0.85);
   const witness =
     !analysis || analysis.lambda < 1
@@ -100,7 +110,9 @@ export async function checkStream(
             ((system, histories, steps) => replayStream(streaming, onnx, system, histories, steps, runtime, searchProgress)),
           progress: searchProgress,
         });
-  const bounds = (ofRecurrent ? proven?.curve : null) ?? { k: measured.error.k, bound: null };
+  const atOutputs =
+    proven && options.at === 'output' ? await streamOutputCurve(checkpoint, network, range, proven, options.maxLength) : null;
+  const bounds = (ofRecurrent ? proven?.curve : (map?.curve ?? atOutputs)) ?? { k: measured.error.k, bound: null };
   const findings: Findings = {
     lambda,
     rangeFromSamples: options.inputRange === 'samples',
@@ -145,7 +157,7 @@ export async function checkStream(
     diagnostics: [
       verdictDiagnostic(verdict, summary),
       ...witnessDiagnostic(witness),
-      streamingDiagnostic(streaming, notCertified),
+      streamingDiagnostic(streaming, notCertified, map !== null),
       ...streaming.assumptions.map((a) => ({ ...a, severity: 'information' as const })),
       ...(options.inputRange ? [] : [assumedRange]),
       ...(options.inputRange === 'samples' ? [sampleRangeDiagnostic(samples!.name)] : []),
@@ -158,12 +170,26 @@ export async function checkStream(
     states: streaming.states.map((s) => ({ input: s.input, output: s.output, shape: [...s.dims], kind: s.kind, of: [...s.of] })),
     errorOf: ofRecurrent ? 'recurrent' : 'outputs',
     outputMeasured: diverges ? null : atLengths(merged.k, measured.outputs),
+    certificate: map && {
+      name: comparisonName,
+      norm: 'weighted max-norm',
+      lambda: Number.isFinite(map.lambda) ? map.lambda : null,
+      holds: map.lambda < 1,
+      length: map.curve.bound && smallestLength(map.curve.k, map.curve.bound, options.epsilon),
+    },
     notCertified,
-    sensitivity,
+    jacobian: sensitivity?.jacobian ?? null,
     cost: await costOf(checkpoint, partial, streams, runtime),
   };
   await progress('Done', 1);
-  return { report: { ...partial, streaming: streamingReport }, checkpoint, streams, source, range };
+  const data = sensitivity && { source, ...growthReport(sensitivity.exponent, sensitivity.standardError), layers: [] };
+  const report = { ...partial, streaming: streamingReport, ...(data ? { data } : {}) };
+  return { report, checkpoint, streams, source, range };
+}
+
+/** A bound that only says how large h can be says nothing of forgetting. */
+function falls(bound: readonly number[] | null): boolean {
+  return bound !== null && bound.at(-1)! < bound[0]!;
 }
 
 /** @throws BadInputError when the range is to come from samples and there are none */
@@ -180,17 +206,53 @@ const assumedRange: Diagnostic = {
     'The graph does not say which values its inputs take, so [-1, 1] is assumed. State the range of your data; certificates hold for that range only.',
 };
 
-function streamingDiagnostic(streaming: StreamingModel, notCertified: string | null): Diagnostic {
+function streamingDiagnostic(streaming: StreamingModel, notCertified: string | null, whole: boolean): Diagnostic {
   const states = streaming.states.map((s) => stateInWords({ ...s, shape: [...s.dims], of: [...s.of] })).join('; ');
   const certified =
     notCertified === null
-      ? 'The certificates of its layers hold for the stream.'
+      ? whole
+        ? 'Interval bounds over all of its graph bound its error.'
+        : 'The certificates of its layers are those of the stream.'
       : `No certificate covers the carried state: ${notCertified}. Its truncation error is measured by running it.`;
+  const what = streaming.loop
+    ? `What recurs is ${streaming.loop}, whose body is no cell that is known. It is run one step at a time, which gives the same answer; from step to step it carries ${states}.`
+    : `This is a streaming model: it computes one frame per call, and the caller feeds back ${states}.`;
+  return { code: 'streaming-model', severity: 'information', message: `${what} ${certified}` };
+}
+
+/** Bounds of the state map as a whole, with its certified curve at the outputs; else the reason why there are none, in words. */
+async function boundWhole(
+  streaming: StreamingModel,
+  range: InputRange,
+  { maxLength }: CheckOptions,
+  report: (fraction: number) => Promise<void>,
+): Promise<{ lambda: number; curve: ErrorCurve } | string> {
+  const signals = stateSignals(streaming);
+  if (typeof signals === 'string') return `its graph is not understood beyond ${signals}`;
+  const bounds = await drive(boundStateMap(signals.next, signals.outputs, initialState(streaming), range, maxLength), report);
+  if (!bounds) return 'no finite box was found that the state cannot leave';
   return {
-    code: 'streaming-model',
-    severity: 'information',
-    message: `This is a streaming model: it computes one frame per call, and the caller feeds back ${states}. ${certified}`,
+    lambda: bounds.lambda,
+    curve: { k: Array.from({ length: maxLength + 1 }, (_, k) => k), bound: bounds.bound && [...bounds.bound] },
   };
+}
+
+/** The certified curve at the outputs of a stream; without a frame there is no answer, which counts as zero. */
+async function streamOutputCurve(
+  { streaming, onnx }: StreamCheckpoint,
+  network: RecurrentNetwork,
+  range: InputRange,
+  analysis: Analysis,
+  maxLength: number,
+): Promise<ErrorCurve> {
+  const results = new Set(streaming.outputs.filter((o) => isFloat(o.type)).map((o) => o.name));
+  const outputs = outputSignals(onnx).filter((o) => results.has(o.name));
+  const curve = await outputCurve(network, outputs, range, analysis, maxLength);
+  // An output that does not depend on the layers has no signal to bound it with.
+  const all = outputs.length === results.size;
+  const nothing = all ? Math.max(...outputs.map((o) => largestValue(o.signal, analysis.bounds, range))) : Infinity;
+  if (!Number.isFinite(nothing)) return { ...curve, bound: null };
+  return { ...curve, bound: curve.bound && [nothing, ...curve.bound.slice(1)] };
 }
 
 /** Curves of the model's outputs, and of what the certificates speak of. */

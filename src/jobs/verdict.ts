@@ -43,7 +43,7 @@ function doesNotDecay(measured: NonNullable<Findings['measured']>, epsilon: numb
 }
 
 /** Motion that has not settled proves nothing if it was followed for fewer steps. */
-const leastSteps = 900;
+const leastSteps = 1000;
 
 /** True where the witness speaks against the whole model, and not of what only float64 shows. */
 function provesInstability({ of, persistent, replay, common }: WitnessReport): boolean {
@@ -95,7 +95,7 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
     case 'unstable':
       if (f.diverges)
         return `The state grows without bound: it overflows on an input of ${range}. Do not replace the recurrence by a truncated model.${full}`;
-      if (f.witness && provesInstability(f.witness)) return witnessSummary(f.witness, range, f.measured?.source === 'samples');
+      if (f.witness && provesInstability(f.witness)) return witnessSummary(f.witness, range) + onData(f);
       return `On your samples the error of truncation does not decay: old inputs keep mattering. Do not replace the recurrence by a truncated model.${full}`;
     case 'inconclusive': {
       if (safeLength?.basis === 'certified' && safeLength.k !== f.fixedLength) {
@@ -109,22 +109,27 @@ export function summarise(f: Findings, verdict: Verdict, safeLength: StabilityRe
             ? ` On synthetic input the error stays above ${eps} up to k = ${f.measured.k[f.measured.k.length - 1] ?? 0}.`
             : ` On synthetic input the error falls below ${eps} at k = ${suggested}; that is a hint, not a guarantee.`
           : '';
-      const next =
-        f.statistical?.kind === 'too-few'
-          ? ` Your ${f.statistical.sequences} sample sequences are too few for a statement about ${percent(f.quantile)} of sequences with confidence ${percent(f.confidence)}: ${f.statistical.needed} are needed, or a lower quantile.`
-          : f.statistical?.kind === 'not-reached'
-            ? ` On your samples no length up to ${f.measured?.k[f.measured.k.length - 1] ?? 0} keeps the error within ${eps} in ${percent(f.quantile)} of sequences with confidence ${percent(f.confidence)}.`
-            : ' Give sample sequences of your data for an answer that holds for them.';
-      return `Not certified: no contraction constant below 1 was found for the stated input range.${measured}${next}${full}`;
+      return `Not certified: no contraction constant below 1 was found for ${range}.${measured}${onData(f)}${full}`;
     }
   }
 }
 
-function witnessSummary(witness: WitnessReport, range: string, hasSamples: boolean): string {
+/** What the samples say, where they say nothing safe, or that there are none. */
+function onData({ statistical, measured, epsilon, quantile, confidence }: Findings): string {
+  switch (statistical?.kind) {
+    case 'too-few':
+      return ` Your ${statistical.sequences} sample sequences are too few for a statement about ${percent(quantile)} of sequences with confidence ${percent(confidence)}: ${statistical.needed} are needed, or a lower quantile.`;
+    case 'not-reached':
+      return ` On your samples no length up to ${measured?.k[measured.k.length - 1] ?? 0} keeps the error within ${formatNumber(epsilon)} in ${percent(quantile)} of sequences with confidence ${percent(confidence)}.`;
+    default:
+      return ' Give sample sequences of your data for an answer that holds for them.';
+  }
+}
+
+function witnessSummary(witness: WitnessReport, range: string): string {
   const { steps, distance } = witnessOutcome(witness);
   const lasting = witness.persistent ? 'on attracting orbits, so the past matters for ever' : 'and the distance does not fall';
-  const next = hasSamples ? ' Your samples show no safe length either.' : ' Samples of your data may still show one for them.';
-  return `Not stable: after two different histories, the same ${steps} steps of input leave the recurrent output ${formatNumber(distance)} apart, ${lasting}. No truncation length up to ${steps} is safe for every input of ${range}.${next}`;
+  return `Not stable: after two different histories, the same ${steps} steps of input leave the recurrent output ${formatNumber(distance)} apart, ${lasting}. No truncation length up to ${steps} is safe for every input of ${range}.`;
 }
 
 const severities: Record<Verdict, Diagnostic['severity']> = {

@@ -15,9 +15,8 @@ import type { Progress } from './jobs.js';
 
 /** Two outputs that are this far apart in float64 are so in float32 too. */
 const smallestThreshold = 1e-3;
-/** In float64, by the cell equations, and in ONNX Runtime. */
-const confirmingSteps = 1000;
-const replayedSteps = 3000;
+/** Common steps, by the cell equations and in ONNX Runtime. */
+const commonSteps = 3000;
 /** Multiplications: some seconds each. */
 const budgets = { model: 3e9, layers: 2e9 } as const;
 const seed = 18051;
@@ -31,7 +30,7 @@ const keptDistances = 200;
 export type Replay = (
   system: CausalSystem,
   histories: readonly [History, History],
-  commonSteps: number,
+  steps: number,
 ) => Promise<Float64Array | null>;
 
 /** What a search is for, and how it tells its progress. */
@@ -56,7 +55,7 @@ const options = (range: Box, threshold: number, budget: number): WitnessOptions 
   range,
   threshold,
   budget,
-  steps: confirmingSteps,
+  steps: commonSteps,
   seed,
 });
 
@@ -125,14 +124,14 @@ async function replayWitness(
   replay: Replay,
 ): Promise<WitnessReport['replay']> {
   const history = (prefix: InputPattern): History => ({
-    steps: prefix.steps + replayedSteps,
+    steps: prefix.steps + commonSteps,
     at(name, t) {
       const source = system.sources.find((s) => s.name === name);
       const [{ pattern }, step] = t < prefix.steps ? [prefix, t] : [common, t - prefix.steps];
       return source ? pattern[step % pattern.length]!.subarray(source.offset, source.offset + source.size) : null;
     },
   });
-  const distances = await replay(system, [history(prefixes[0]), history(prefixes[1])], replayedSteps);
+  const distances = await replay(system, [history(prefixes[0]), history(prefixes[1])], commonSteps);
   if (!distances) return null;
   const apart = lastApart(distances, threshold);
   return {

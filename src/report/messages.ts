@@ -13,7 +13,8 @@ export type ToPage =
   | { type: 'header'; header: FileHeader }
   | { type: 'progress'; step: string; fraction: number }
   | { type: 'report'; report: StabilityReport }
-  | { type: 'error'; message: string }
+  /** asks: the user can say what is missing. */
+  | { type: 'error'; message: string; asks: boolean }
   /** A check or export was cancelled: nothing runs, and what was known before still holds. */
   | { type: 'idle' }
   | { type: 'exporting'; length: number }
@@ -27,6 +28,8 @@ export type FromPage =
   | { type: 'cancel' }
   /** Ask for sample sequences; take the input range from them. */
   | { type: 'chooseSamples' }
+  /** Ask for what the graph alone does not say of inputs and states. */
+  | { type: 'chooseInputs' }
   | { type: 'useSampleRange' }
   /** Export the truncated model with this many steps. */
   | { type: 'export'; length: number }
@@ -40,6 +43,7 @@ export function isFromPage(message: unknown): message is FromPage {
     case 'check':
     case 'cancel':
     case 'chooseSamples':
+    case 'chooseInputs':
     case 'useSampleRange':
       return true;
     case 'export':

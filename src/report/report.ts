@@ -163,6 +163,15 @@ const DiagnosticSchema = Type.Object({
   message: Type.String(),
   layer: Type.Optional(Type.String()),
   place: Type.Optional(PlaceSchema),
+  question: Type.Optional(
+    Type.Object(
+      {
+        about: Type.Union([Type.Literal('set'), Type.Literal('states')]),
+        answers: Type.Array(Type.String({ description: 'As --set or --state take it' })),
+      },
+      { description: 'What was assumed where only the user knows, with what else it could be' },
+    ),
+  ),
 });
 
 const StreamingSchema = Type.Object(
@@ -195,18 +204,22 @@ const StreamingSchema = Type.Object(
     outputMeasured: Type.Union([Type.Array(Type.Number()), Type.Null()], {
       description: "Worst measured error of the model's outputs at the first lengths of the curve",
     }),
+    certificate: Type.Union([CertificateSchema, Type.Null()], {
+      description:
+        'Of the state map as a whole, where its layers do not account for all of the state and its operators are understood',
+    }),
     notCertified: Type.Union([Type.String(), Type.Null()], { description: 'Why no certificate covers the carried state' }),
-    sensitivity: Type.Union([
-      Type.Object({
-        lyapunov: Type.Number({ description: 'Largest Lyapunov exponent per frame; negative: errors shrink' }),
-        lyapunovError: Type.Number({ description: 'Its standard error' }),
-        steps: Type.Integer(),
-        oneStep: NullableNumber,
-        product: NullableNumber,
-        productLength: Type.Integer(),
-      }),
-      Type.Null(),
-    ]),
+    jacobian: Type.Union(
+      [
+        Type.Object({
+          oneStep: Type.Number({ description: 'Largest norm of the state map’s Jacobian in one frame' }),
+          product: Type.Number({ description: 'Norm of the product of the Jacobians of `frames` consecutive frames' }),
+          frames: Type.Integer(),
+        }),
+        Type.Null(),
+      ],
+      { description: 'Measured by differences through the model; null where the state is too large for it' },
+    ),
     cost: Type.Union([
       Type.Object({
         k: Type.Integer(),

@@ -43,7 +43,7 @@ export function errorPlace({ streaming, at }: StabilityReport): string {
   return at === 'output' || streaming?.errorOf === 'outputs' ? "the model's outputs" : 'the recurrent output';
 }
 
-const stateKinds: Record<StreamingReport['states'][number]['kind'], string> = {
+export const stateKinds: Record<StreamingReport['states'][number]['kind'], string> = {
   hidden: 'hidden state',
   cell: 'cell state',
   packed: 'hidden and cell states in one tensor',
@@ -59,19 +59,15 @@ export function stateInWords(s: StreamingReport['states'][number]): string {
 }
 
 /** What is special about a streaming model, as a table of names and values. */
-export function streamingRows({ frames, states, sensitivity, cost }: StreamingReport): string[][] {
+export function streamingRows({ frames, states, jacobian, cost }: StreamingReport): string[][] {
   const rows = [
     ['one frame', frames.map((f) => `${f.name} [${f.shape.join(', ')}]`).join(', ')],
     ...states.map((s, i) => [i === 0 ? 'carried state' : '', stateInWords(s)]),
   ];
-  if (sensitivity) {
-    const { lyapunov, lyapunovError, steps, oneStep, product, productLength } = sensitivity;
-    const norms =
-      oneStep === null ? '' : `; ‖∂s′/∂s‖ up to ${formatNumber(oneStep)}, over ${productLength} frames ${number(product)}`;
-    rows.push([
-      'growth of errors',
-      `Lyapunov exponent ${formatNumber(lyapunov)} ± ${formatNumber(lyapunovError)} per frame (measured, ${steps} frames)${norms}`,
-    ]);
+  if (jacobian) {
+    const { oneStep, product, frames: count } = jacobian;
+    const measured = `measured at ${count} consecutive frames`;
+    rows.push(['‖∂s′/∂s‖', `up to ${formatNumber(oneStep)} in one frame, ${formatNumber(product)} over all (${measured})`]);
   }
   if (cost) {
     rows.push([

@@ -1,4 +1,5 @@
 import type { Place } from '../checkpoint/place.js';
+import type { Question } from '../errors.js';
 import type { StabilityReport } from '../report/report.js';
 import type { ExportOptions, ExportResult, CheckOptions } from '../jobs/jobs.js';
 
@@ -33,4 +34,6 @@ export interface SerializedError {
   code: string;
   /** The range in a text checkpoint that it is about. */
   place?: Place;
+  /** What must be answered before the checkpoint can be used. */
+  question?: Question;
 }

@@ -23,6 +23,8 @@ const ascents = 6;
 const ascentSteps = 24;
 /** Points that trajectories settle in come from at most this many steps. */
 const settlingSteps = 100;
+/** A wider range, of a cell state that hardly leaks, is as good as unbounded. */
+const widest = 1e6;
 const searching: Effort = { steps: 8, restarts: 1, tolerance: 0 };
 const provingSteps = 64;
 const provingBudget = 2e8;
@@ -72,9 +74,9 @@ class Search {
   seeds(): StepPoint[] {
     const at = (box: Box, share: (i: number) => number) =>
       box.lower.map((low, i) => {
-        const value = low + share(i) * (box.upper[i]! - low);
+        const range = box.upper[i]! - low;
         // Of an unbounded range nothing is known but that trajectories start near zero.
-        return Number.isFinite(value) ? value : Math.min(Math.max(0, low), box.upper[i]!);
+        return range <= widest ? low + share(i) * range : Math.min(Math.max(0, low), box.upper[i]!);
       });
     const { state } = this.states;
     const middle: StepPoint = { state: this.#reachable(at(state, () => 0.5)), input: at(this.input, () => 0.5) };
@@ -144,7 +146,7 @@ class Search {
 
   /** A step uphill: typical coordinates move by the share `size` of their range, none by more. Unbounded ones stay. */
   #moved(box: Box, v: Float64Array, gradient: Float64Array, size: number): Float64Array {
-    const range = box.upper.map((high, i) => (Number.isFinite(high - box.lower[i]!) ? high - box.lower[i]! : 0));
+    const range = box.upper.map((high, i) => (high - box.lower[i]! <= widest ? high - box.lower[i]! : 0));
     const gain = gradient.map((g, i) => (Number.isFinite(g) ? g * range[i]! : 0));
     const typical = Math.sqrt(gain.reduce((sum, g) => sum + g * g, 0) / gain.length);
     if (!(typical > 0)) return v;

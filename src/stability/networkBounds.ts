@@ -4,7 +4,7 @@ import { stateSize } from '../network/cell.js';
 import type { Signal, SourceSignal } from '../network/signal.js';
 import { walkSignal } from '../network/signal.js';
 import { boundCell, type CellBounds } from './cellBounds.js';
-import { box, isFinite, pointBox, width, type Box } from './interval.js';
+import { box, isFinite, magnitude, pointBox, width, type Box } from './interval.js';
 import { signalBox, signalDeviation, type Deviation } from './signalBounds.js';
 
 export interface LayerBounds {
@@ -101,6 +101,11 @@ export function outputDeviation(signals: readonly Signal[], layers: readonly Lay
       deviation ? deviation(layer).map((v, i) => Math.min(v, diameter[i]!)) : new Float64Array(signal.size);
   });
   return (layer) => Float64Array.from(parts.flatMap((part) => [...part(layer)]));
+}
+
+/** Largest absolute value that a signal over the layers' outputs can take. */
+export function largestValue(signal: Signal, layers: readonly LayerBounds[], range: InputRange): number {
+  return magnitude(boxesOf(layers, range)(signal)).reduce((a, b) => Math.max(a, b), 0);
 }
 
 /** Box of any signal over sources and the layers bounded so far. */

@@ -11,7 +11,14 @@ import { gamma, up } from './rounding.js';
  * @param layer box of a lower layer's output
  */
 export function signalBox(signal: Signal, source: (s: SourceSignal) => Box, layer: (index: number) => Box): Box {
+  // Parts that are read twice are computed once: a chain of sums would double the work at every link.
+  const known = new Map<Signal, Box>();
   const of = (s: Signal): Box => {
+    const value = known.get(s) ?? compute(s);
+    known.set(s, value);
+    return value;
+  };
+  const compute = (s: Signal): Box => {
     switch (s.kind) {
       case 'source':
         return s.within ? of(s.within) : source(s);
@@ -118,6 +125,35 @@ export type Deviation = (layer: (index: number) => Float64Array) => Float64Array
  * @param boxOf range of any part of the signal
  */
 export function signalDeviation(signal: Signal, boxOf: (s: Signal) => Box): Deviation | null {
+  const boxes = new Map<Signal, Box>();
+  const known = new Map<Signal, Deviation | null>();
+  const knownBox = (s: Signal): Box => {
+    const value = boxes.get(s) ?? boxOf(s);
+    boxes.set(s, value);
+    return value;
+  };
+  const of = (s: Signal): Deviation | null => {
+    if (!known.has(s)) known.set(s, onceForEach(deviationOf(s, of, knownBox)));
+    return known.get(s)!;
+  };
+  return of(signal);
+}
+
+/** What is read twice is computed once for the same deviations below. */
+function onceForEach(deviation: Deviation | null): Deviation | null {
+  if (!deviation) return null;
+  let last: Parameters<Deviation>[0] | null = null;
+  let value = new Float64Array();
+  return (layer) => {
+    if (layer !== last) {
+      value = Float64Array.from(deviation(layer));
+      last = layer;
+    }
+    return value;
+  };
+}
+
+function deviationOf(signal: Signal, of: (s: Signal) => Deviation | null, boxOf: (s: Signal) => Box): Deviation | null {
   switch (signal.kind) {
     case 'source':
       return signal.recurrent ? () => new Float64Array(signal.size).fill(Infinity) : null;
@@ -127,31 +163,31 @@ export function signalDeviation(signal: Signal, boxOf: (s: Signal) => Box): Devi
     case 'layer':
       return (layer) => layer(signal.layer);
     case 'select': {
-      const from = signalDeviation(signal.from, boxOf);
+      const from = of(signal.from);
       return from && ((layer) => ((d) => Float64Array.from(signal.index, (i) => d[i]!))(from(layer)));
     }
     case 'concat': {
-      const parts = signal.parts.map((p) => signalDeviation(p, boxOf));
+      const parts = signal.parts.map((p) => of(p));
       if (parts.every((p) => p === null)) return null;
       return (layer) => Float64Array.from(parts.flatMap((p, i) => [...(p ? p(layer) : new Float64Array(signal.parts[i]!.size))]));
     }
     case 'sum': {
-      const parts = signal.parts.map((p) => signalDeviation(p, boxOf)).filter((p) => p !== null);
+      const parts = signal.parts.map((p) => of(p)).filter((p) => p !== null);
       if (parts.length === 0) return null;
       return (layer) => parts.map((p) => p(layer)).reduce((a, b) => a.map((v, i) => up(v + b[i]!)));
     }
     case 'linear': {
-      const from = signalDeviation(signal.from, boxOf);
+      const from = of(signal.from);
       if (!from) return null;
       const size = absolute(signal.matrix);
       return (layer) => upperProduct(size, from(layer));
     }
     case 'scale': {
-      const from = signalDeviation(signal.from, boxOf);
+      const from = of(signal.from);
       return from && ((layer) => from(layer).map((v, i) => (signal.factors[i] === 0 ? 0 : up(v * Math.abs(signal.factors[i]!)))));
     }
     case 'activation': {
-      const from = signalDeviation(signal.from, boxOf);
+      const from = of(signal.from);
       if (!from) return null;
       const range = boxOf(signal.from);
       const slopes = range.lower.map((low, i) => {
@@ -162,7 +198,7 @@ export function signalDeviation(signal: Signal, boxOf: (s: Signal) => Box): Devi
     }
     case 'product': {
       // a b − a′b′ = a (b − b′) + b′ (a − a′).
-      const [a, b] = signal.parts.map((p) => signalDeviation(p, boxOf));
+      const [a, b] = signal.parts.map((p) => of(p));
       if (!a && !b) return null;
       const [sizeA, sizeB] = signal.parts.map((p) => magnitude(boxOf(p))) as [Float64Array, Float64Array];
       return (layer) => {
@@ -172,7 +208,7 @@ export function signalDeviation(signal: Signal, boxOf: (s: Signal) => Box): Devi
     }
     case 'softmax': {
       // dpᵢ = pᵢ ((1 − pᵢ) dxᵢ − Σ_{j≠i} pⱼ dxⱼ), and the pⱼ of the others sum to 1 − pᵢ; without the first factor for its logarithm.
-      const from = signalDeviation(signal.from, boxOf);
+      const from = of(signal.from);
       if (!from) return null;
       const share = softmaxBox(boxOf(signal.from), false);
       const factors = share.lower.map((low, i) => {
@@ -192,7 +228,7 @@ export function signalDeviation(signal: Signal, boxOf: (s: Signal) => Box): Devi
     case 'normalised': {
       // With n the normalised values, dnᵢ = (dxᵢ − mean(dx) − nᵢ mean(n dx)) / σ. The factor of dxᵢ lies in [0, 1/σ], and
       // |nᵢ| mean|n dx| ≤ √N · ‖n‖₂ ‖dx‖₂ / N ≤ ‖dx‖₂.
-      const from = signalDeviation(signal.from, boxOf);
+      const from = of(signal.from);
       if (!from) return null;
       const n = signal.size;
       const sigma = Math.sqrt(signal.epsilon + smallestVariance(boxOf(signal.from))) * (1 - 1e-12);

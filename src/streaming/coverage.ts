@@ -1,25 +1,70 @@
 import { dependents } from '../checkpoint/onnx/graphs.js';
-import { isRecurrent } from '../checkpoint/onnx/recurrent.js';
+import { isRecurrent, type RecurrentNode } from '../checkpoint/onnx/recurrent.js';
 import { timeAndBatch, type OnnxCheckpoint } from '../checkpoint/onnx/reader.js';
 import { dimSize } from '../checkpoint/onnx/dims.js';
 import type { RecurrentNetwork } from '../network/network.js';
 import { stateSize } from '../network/cell.js';
 import type { InferenceRuntime } from '../runtime/inference.js';
-import { joined, StateMap } from './stateMap.js';
+import { initialState, joined, StateMap, type Frame, type State } from './stateMap.js';
 import { syntheticStreams } from './streams.js';
 import type { StreamingModel } from './streamingModel.js';
 
-/** The layers as they run over the calls: from a state of zero, one step a call. */
-export function streamedNetwork({ nodes, network }: OnnxCheckpoint): RecurrentNetwork {
+/** The layers as they run over the calls: one step a call, from the state in which a stream starts. */
+export async function streamedNetwork(
+  streaming: StreamingModel,
+  checkpoint: OnnxCheckpoint,
+  runtime: InferenceRuntime,
+): Promise<RecurrentNetwork> {
+  const { nodes, network } = checkpoint;
+  const fromZero = streaming.states.every((s) => s.initial === null);
+  const starts = fromZero
+    ? null
+    : await startValues(streaming, checkpoint, initialState(streaming), aFrame(streaming, 1), runtime);
+  const startOf = ({ initialH, initialC }: RecurrentNode) =>
+    joined([initialH, initialC].filter((name) => name !== '').map((name) => starts!.get(name)!));
   return {
     layers: network.layers.map((layer, i) => ({
       ...layer,
       name: nodes[i]!.node.name || layer.name,
       directions: layer.directions.map((d) =>
-        d.initialState === 'input' ? { ...d, initialState: new Float64Array(stateSize(d.cell)) } : d,
+        d.initialState === 'input'
+          ? { ...d, initialState: starts ? startOf(nodes[i]!) : new Float64Array(stateSize(d.cell)) }
+          : d,
       ),
     })),
   };
+}
+
+/** What the layers start from in a frame, by the names of their initial states. */
+async function startValues(
+  streaming: StreamingModel,
+  { nodes, shapes }: OnnxCheckpoint,
+  state: State,
+  frame: Frame,
+  runtime: InferenceRuntime,
+): Promise<Map<string, Float64Array>> {
+  const names = nodes.flatMap((n) => [n.initialH, n.initialC].filter((name) => name !== ''));
+  const states = new Map(streaming.states.map((s, i) => [s.input, i]));
+  // An input of the graph is no tensor that could be looked at, but its value is known: it is what is fed.
+  const inside = [...new Set(names.filter((name) => !states.has(name)))];
+  const map = await StateMap.load(streaming, inside, runtime);
+  try {
+    const seen = inside.length > 0 ? (await map.step(state, frame)).seen : new Float64Array();
+    let offset = 0;
+    const found = new Map(names.filter((name) => states.has(name)).map((name) => [name, map.part(state, states.get(name)!)]));
+    for (const name of inside) {
+      const size = (shapes.shape(name) ?? []).reduce((n, dim) => n * (dimSize(dim) ?? 1), 1);
+      found.set(name, seen.subarray(offset, offset + size));
+      offset += size;
+    }
+    return found;
+  } finally {
+    await map.release();
+  }
+}
+
+function aFrame(streaming: StreamingModel, seed: number): Frame {
+  return syntheticStreams(streaming, { lower: -1, upper: 1 }, 1, 1, seed)[0]![0]!;
 }
 
 /**
@@ -65,34 +110,14 @@ async function returnsWhatItTakes(
   const starts = nodes.flatMap((n) => [n.initialH, n.initialC].filter((name) => name !== ''));
   const ends = nodes.flatMap((n) => [n.yH === '' ? n.y : n.yH, ...(n.initialC === '' ? [] : [n.yC])]);
   if (ends.includes('')) return false;
-  // An input of the graph is no tensor that could be looked at, but its value is known: it is what was fed.
-  const fed = new Set(streaming.states.map((s) => s.input));
-  const inside = starts.filter((name) => !fed.has(name));
-  const [frame, next] = syntheticStreams(streaming, { lower: -1, upper: 1 }, 1, 2, 31)[0]!;
-  const first = await StateMap.load(streaming, ends, runtime);
-  const second = await StateMap.load(streaming, inside, runtime);
+  const map = await StateMap.load(streaming, ends, runtime);
   try {
-    const before = await first.step(
-      first.initial().map((_, i) => Math.sin(i + 1) / 2),
-      frame!,
-    );
-    const seen = inside.length > 0 ? (await second.step(before.state, next!)).seen : new Float64Array();
-    let offset = 0;
-    const values = starts.map((name) => {
-      const state = streaming.states.findIndex((s) => s.input === name);
-      if (state >= 0) return first.part(before.state, state);
-      const size = sizeOf(name, checkpoint);
-      offset += size;
-      return seen.subarray(offset - size, offset);
-    });
-    const started = joined(values);
-    return before.seen.length === started.length && before.seen.every((v, i) => v === started[i]);
+    const somewhere = map.initial().map((_, i) => Math.sin(i + 1) / 2);
+    const { state, seen } = await map.step(somewhere, aFrame(streaming, 31));
+    const values = await startValues(streaming, checkpoint, state, aFrame(streaming, 32), runtime);
+    const started = joined(starts.map((name) => values.get(name)!));
+    return seen.length === started.length && seen.every((v, i) => v === started[i]);
   } finally {
-    await first.release();
-    await second.release();
+    await map.release();
   }
-}
-
-function sizeOf(name: string, { shapes }: OnnxCheckpoint): number {
-  return (shapes.shape(name) ?? []).reduce((size, dim) => size * (dimSize(dim) ?? 1), 1);
 }

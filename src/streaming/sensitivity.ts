@@ -5,16 +5,14 @@ import type { Stream } from './streams.js';
 /** How errors of the state grow along real trajectories, by finite differences through the model itself. */
 export interface Sensitivity {
   /** Largest Lyapunov exponent per frame, natural logarithm; negative: errors shrink. */
-  readonly lyapunov: number;
+  readonly exponent: number;
   /** Standard error of the exponent, from the means over the streams' parts. */
-  readonly lyapunovError: number;
-  /** Steps that the exponent was averaged over. */
-  readonly steps: number;
-  /** ‖∂s′/∂s‖₂ at points of the streams, largest; null where the state is too large to differentiate whole. */
-  readonly oneStep: number | null;
-  /** ‖J_p … J_1‖₂ over `productLength` consecutive frames; null like `oneStep`. */
-  readonly product: number | null;
-  readonly productLength: number;
+  readonly standardError: number;
+  /**
+   * ‖∂s′/∂s‖₂ at points of a stream, the largest, and ‖J_p … J_1‖₂ over p consecutive frames; null where the state is too
+   * large to differentiate whole.
+   */
+  readonly jacobian: { readonly oneStep: number; readonly product: number; readonly frames: number } | null;
 }
 
 /** The state moves by this share of its size: far above float32's rounding, far below its curvature. */
@@ -36,7 +34,6 @@ export async function measureSensitivity(
 ): Promise<Sensitivity | null> {
   const random = seededRandom(271_828);
   const rates: number[] = [];
-  let steps = 0;
   const begun = performance.now();
   for (const stream of streams.slice(0, 4)) {
     if (performance.now() - begun > budgetMilliseconds / 2 && rates.length > 0) break;
@@ -44,19 +41,19 @@ export async function measureSensitivity(
     const length = Math.floor(growth.length / parts);
     if (length < 2) continue;
     for (let i = 0; i < parts; i++) rates.push(growth.slice(i * length, (i + 1) * length).reduce((a, b) => a + b, 0) / length);
-    steps += parts * length;
   }
   if (rates.length < 2) return null;
   const mean = rates.reduce((a, b) => a + b, 0) / rates.length;
   const variance = rates.reduce((sum, r) => sum + (r - mean) ** 2, 0) / (rates.length - 1);
   const jacobians = map.stateSize <= largestJacobian ? await jacobiansAlong(map, streams[0]!, yieldTo) : null;
   return {
-    lyapunov: mean,
-    lyapunovError: Math.sqrt(variance / rates.length),
-    steps,
-    oneStep: jacobians && Math.max(...jacobians.map((j) => spectralNorm([j], map.stateSize))),
-    product: jacobians && spectralNorm(jacobians, map.stateSize),
-    productLength: jacobians?.length ?? productLength,
+    exponent: mean,
+    standardError: Math.sqrt(variance / rates.length),
+    jacobian: jacobians && {
+      oneStep: Math.max(...jacobians.map((j) => spectralNorm([j], map.stateSize))),
+      product: spectralNorm(jacobians, map.stateSize),
+      frames: jacobians.length,
+    },
   };
 }
 

@@ -45,9 +45,8 @@ export class StateMap {
     return state.subarray(from, from + sizes[index]!);
   }
 
-  /** The state from which a stream starts. */
   initial(): State {
-    return new Float64Array(this.stateSize);
+    return initialState(this.streaming);
   }
 
   async step(state: State, frame: Frame): Promise<Step> {
@@ -70,6 +69,11 @@ export class StateMap {
   release(): Promise<void> {
     return this.session.release();
   }
+}
+
+/** The state from which every stream starts. */
+export function initialState({ states }: StreamingModel): State {
+  return joined(states.map((s) => s.initial?.slice() ?? new Float64Array(elementCount(s.dims))));
 }
 
 const refused = (error: unknown) => refusedBy(error, 'nothing can be measured');

@@ -2,18 +2,13 @@ import { create } from '@bufbuild/protobuf';
 import { BadInputError } from '../errors.js';
 import { Constants } from '../checkpoint/onnx/constants.js';
 import { dimSize } from '../checkpoint/onnx/dims.js';
-import { plain } from '../checkpoint/onnx/exposed.js';
+import { declared, plain } from '../checkpoint/onnx/exposed.js';
 import { GraphBuilder } from '../checkpoint/onnx/graphBuilder.js';
 import { bodiesOf, dependents, liveNodes, pruned, renamed, withoutIdentities } from '../checkpoint/onnx/graphs.js';
 import { nodeLabel, opsetOf, type ModelProtoWithGraph } from '../checkpoint/onnx/model.js';
 import {
   AttributeProto_AttributeType as Kind,
   AttributeProtoSchema,
-  TensorShapeProto_DimensionSchema,
-  TensorShapeProtoSchema,
-  TypeProto_TensorSchema,
-  TypeProtoSchema,
-  ValueInfoProtoSchema,
   NodeProtoSchema,
   type GraphProto,
   type NodeProto,
@@ -34,7 +29,8 @@ import { unrollNode } from './unroll.js';
  * the last comes out. What does not depend on the state is computed for all frames together; the rest once for every frame,
  * with one set of weights.
  *
- * Each input keeps its name and gets a leading axis of k frames, the oldest first; each output keeps name and shape.
+ * Each input keeps its name and gets a leading axis of k frames, the oldest first, or k frames along its time axis where it
+ * has one; each output keeps name and shape.
  */
 export interface StatelessModel {
   readonly model: ModelProtoWithGraph;
@@ -195,9 +191,17 @@ class FrameUnroller {
     return `frame_${t}/${number}`;
   }
 
-  /** Declares the input of all frames and lays them behind each other along the first axis of one frame. */
-  private takeFrames({ name, type, dims }: Port): ValueInfoProto {
+  /** Declares the input of all frames and lays them behind each other along one axis of a frame. */
+  private takeFrames({ name, type, dims, timeAxis }: Port): ValueInfoProto {
     const { k } = this;
+    if (timeAxis !== undefined) {
+      this.frames.set(name, { all: name, axis: timeAxis });
+      return declared(
+        name,
+        type,
+        dims.map((d, axis) => (axis === timeAxis ? k * d : d)),
+      );
+    }
     if (dims.length > 0) {
       const [first, ...rest] = dims as [number, ...number[]];
       this.frames.set(name, { all: this.g.reshape(name, [k * first, ...rest]), axis: 0 });
@@ -206,11 +210,7 @@ class FrameUnroller {
         each: this.g.split(name, 0, new Array<number>(k).fill(1)).map((part) => this.g.reshape(part, [])),
       });
     }
-    const dim = [k, ...dims].map((d) =>
-      create(TensorShapeProto_DimensionSchema, { value: { case: 'dimValue', value: BigInt(d) } }),
-    );
-    const value = create(TypeProto_TensorSchema, { elemType: type, shape: create(TensorShapeProtoSchema, { dim }) });
-    return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: 'tensorType', value } }) });
+    return declared(name, type, [k, ...dims]);
   }
 
   /** One node for all frames where it treats each by itself, else one for every frame. */
@@ -280,12 +280,13 @@ class FrameUnroller {
   }
 
   /** Zeros as a node, not as stored numbers: caches can be larger than the weights. */
-  private initialState({ input, dims, type }: StreamingModel['states'][number]): string {
+  private initialState({ input, dims, type, initial }: StreamingModel['states'][number]): string {
     const known = this.initial.get(input);
     if (known !== undefined) return known;
     const name = `stateless/${input}/initial`;
-    if (this.opset < 9) {
-      this.initial.set(input, this.g.constant(`${input}/initial`, dims, new Float64Array(elementCount(dims)), type));
+    if (this.opset < 9 || initial) {
+      const values = initial ?? new Float64Array(elementCount(dims));
+      this.initial.set(input, this.g.constant(`${input}/initial`, dims, values, type));
       return this.initial.get(input)!;
     }
     const value = create(AttributeProtoSchema, { name: 'value', type: Kind.TENSOR, t: tensorProto('', type, [1], [0]) });

@@ -1,5 +1,5 @@
 import { writeModel } from '../checkpoint/onnx/model.js';
-import { DataType, type Tensor } from '../checkpoint/onnx/tensor.js';
+import { DataType, joinedAlong, type Tensor } from '../checkpoint/onnx/tensor.js';
 import type { InferenceRuntime, InferenceSession } from '../runtime/inference.js';
 import { distance } from '../streaming/truncationCurve.js';
 import { joined, StateMap, type Frame } from '../streaming/stateMap.js';
@@ -111,12 +111,15 @@ function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 }
 
-/** k frames as the stateless model takes them: behind each other along a new leading axis. */
+/** k frames as the stateless model takes them: behind each other along the time axis, or a new leading one. */
 export function feedsOf(streaming: StreamingModel, window: readonly Frame[]): Map<string, Tensor> {
   return new Map(
-    streaming.frames.map(({ name, type, dims }) => [
-      name,
-      { type, dims: [window.length, ...dims], data: joined(window.map((frame) => frame.get(name)!)) },
-    ]),
+    streaming.frames.map(({ name, type, dims, timeAxis }) => {
+      const each = window.map((frame): Tensor => {
+        const data = frame.get(name)!;
+        return timeAxis === undefined ? { type, dims: [1, ...dims], data } : { type, dims, data };
+      });
+      return [name, joinedAlong(each as [Tensor, ...Tensor[]], timeAxis ?? 0)];
+    }),
   );
 }

@@ -180,5 +180,6 @@ function crashError(error: unknown): Error {
 
 function revive(error: SerializedError): Error {
   if (error.kind === 'cancelled') return new CancelledError();
-  return error.kind === 'bad-input' ? new BadInputError(error.code, error.message, error.place) : new Error(error.message);
+  const { kind, code, message, place, question } = error;
+  return kind === 'bad-input' ? new BadInputError(code, message, place, question) : new Error(message);
 }

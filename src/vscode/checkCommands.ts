@@ -2,7 +2,9 @@ import * as vscode from 'vscode';
 import type { StabilityReport, Verdict } from '../report/report.js';
 import { BadInputError } from '../errors.js';
 import { baseName } from './checkpointFiles.js';
+import { boundCommand } from './commands.js';
 import { isCancellation } from './errorReporting.js';
+import { questionsOf } from './inputCommands.js';
 import { pickCheckpoint, workspaceCheckpoints } from './pickCheckpoint.js';
 import { followCheck, withNotification } from './progress.js';
 import { registerCommand } from './registerCommand.js';
@@ -35,13 +37,17 @@ export function registerCheckCommands(reports: Reports, log: vscode.LogOutputCha
   );
 }
 
-/** The report page shows the outcome, an error too, so a failed check needs no message besides. */
+/** The report page shows the outcome, an error too, so a failed check needs no message besides: only what it asks. */
 async function checkOne(uri: vscode.Uri, reports: Reports): Promise<StabilityReport | undefined> {
   await openReport(uri);
   try {
     const title = vscode.l10n.t('Checking {0}', baseName(uri));
     return await withNotification(title, (update, signal) => followCheck(reports, uri, update, signal));
   } catch (error) {
+    if (!isCancellation(error) && questionsOf(uri, reports).length > 0) {
+      const { command, arguments: args = [] } = boundCommand('rnnStability.chooseInputs', '', uri);
+      void vscode.commands.executeCommand(command, ...(args as unknown[]));
+    }
     if (isCancellation(error) || reports.state(uri).kind === 'failed') return undefined;
     throw error;
   }

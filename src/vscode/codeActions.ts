@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import { proposedLength } from '../report/proposedLength.js';
 import { boundCommand } from './commands.js';
 import { diagnosticSource } from './diagnostics.js';
+import { questionsOf } from './inputCommands.js';
 import { checkpointGlob } from './pickCheckpoint.js';
 import type { Reports } from './reports.js';
 
@@ -16,6 +17,7 @@ export function registerCodeActions(reports: Reports): vscode.Disposable {
         ...exportAction(uri, ours, reports),
         ...rangeAction(uri, ours, reports),
         ...samplesAction(uri, ours),
+        ...inputsAction(uri, ours, reports),
         reportAction(uri, ours),
       ];
     },
@@ -59,6 +61,18 @@ function samplesAction(uri: vscode.Uri, diagnostics: vscode.Diagnostic[]): vscod
   const title = vscode.l10n.t('Choose sample sequences…');
   const action = new vscode.CodeAction(title, vscode.CodeActionKind.QuickFix);
   action.command = boundCommand('rnnStability.chooseSamples', title, uri);
+  action.diagnostics = concerned;
+  return [action];
+}
+
+/** What the graph alone does not say: a sample rate, a size, which output goes back to which input. */
+function inputsAction(uri: vscode.Uri, diagnostics: vscode.Diagnostic[], reports: Reports): vscode.CodeAction[] {
+  const asking = ['input-not-set', 'input-value-assumed', 'free-size-assumed', 'state-pairs-ambiguous', 'no-recurrence'];
+  const concerned = withCode(diagnostics, ...asking);
+  if (concerned.length === 0 || questionsOf(uri, reports).length === 0) return [];
+  const title = vscode.l10n.t('Set inputs and states…');
+  const action = new vscode.CodeAction(title, vscode.CodeActionKind.QuickFix);
+  action.command = boundCommand('rnnStability.chooseInputs', title, uri);
   action.diagnostics = concerned;
   return [action];
 }

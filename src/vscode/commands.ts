@@ -13,6 +13,7 @@ export interface Commands {
   ) => Promise<vscode.Uri | undefined>;
   'rnnStability.checkWorkspace': () => Promise<void>;
   'rnnStability.chooseSamples': (resource?: vscode.Uri) => Promise<void>;
+  'rnnStability.chooseInputs': (resource?: vscode.Uri) => Promise<void>;
   'rnnStability.useSampleRange': (resource?: vscode.Uri) => Promise<void>;
 }
 

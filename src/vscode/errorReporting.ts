@@ -13,7 +13,8 @@ export function asSentence(message: string): string {
 
 /** A bad input as a message that stands alone says which file it is about. */
 export function namingFile(error: unknown, name: string): unknown {
-  return error instanceof BadInputError ? new BadInputError(error.code, `${name}: ${error.message}`, error.place) : error;
+  if (!(error instanceof BadInputError)) return error;
+  return new BadInputError(error.code, `${name}: ${error.message}`, error.place, error.question);
 }
 
 /** Logs an error and shows it. Cancellation is no error, and a bad input is no defect of ours. */

@@ -53,6 +53,7 @@ export class ReportPage implements vscode.Disposable {
         this.exports.cancel(this.uri);
         return;
       case 'chooseSamples':
+      case 'chooseInputs':
       case 'useSampleRange': {
         const { command, arguments: args = [] } = boundCommand(`rnnStability.${message.type}`, '', this.uri);
         await vscode.commands.executeCommand(command, ...(args as unknown[]));
@@ -96,7 +97,7 @@ export class ReportPage implements vscode.Disposable {
       case 'checked':
         return this.#send({ type: 'report', report: state.report });
       case 'failed':
-        return this.#send({ type: 'error', message: state.message });
+        return this.#send({ type: 'error', message: state.message, asks: state.question !== undefined });
       case 'unchecked':
         return this.#send({ type: 'idle' });
     }

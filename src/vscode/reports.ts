@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import type { Place } from '../checkpoint/place.js';
-import { BadInputError } from '../errors.js';
+import { BadInputError, type Question } from '../errors.js';
 import type { StabilityReport } from '../report/report.js';
 import type { AnalysisWorker } from './analysisWorker.js';
 import { fingerprint, statOf, WorkspaceFiles } from './checkpointFiles.js';
@@ -12,7 +12,7 @@ export type CheckState =
   | { kind: 'unchecked' }
   | { kind: 'running'; step: string; fraction: number }
   | { kind: 'checked'; report: StabilityReport }
-  | { kind: 'failed'; code: string; message: string; place?: Place };
+  | { kind: 'failed'; code: string; message: string; place?: Place; question?: Question };
 
 interface Entry {
   uri: vscode.Uri;
@@ -113,8 +113,9 @@ export class Reports implements vscode.Disposable {
   #failure(uri: vscode.Uri, error: unknown): CheckState {
     if (error instanceof BadInputError) {
       this.log.warn(`${uri.fsPath}: ${error.message} [${error.code}]`);
-      const { code, place } = error;
-      return { kind: 'failed', code, message: asSentence(error.message), ...(place ? { place } : {}) };
+      const { code, place, question } = error;
+      const more = { ...(place ? { place } : {}), ...(question ? { question } : {}) };
+      return { kind: 'failed', code, message: asSentence(error.message), ...more };
     }
     this.log.error(error instanceof Error ? error : String(error));
     return { kind: 'failed', code: 'internal-error', message: error instanceof Error ? error.message : String(error) };

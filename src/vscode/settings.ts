@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { parseInputRange } from '../jobs/inputRange.js';
 import { defaultCheckOptions, type CheckOptions } from '../jobs/jobs.js';
+import { baseName } from './checkpointFiles.js';
 
 const section = 'rnnStability';
 
@@ -16,7 +17,31 @@ export function checkOptions(resource: vscode.Uri): CheckOptions {
     ...(isFinite(maxLength) && maxLength >= 1 ? { maxLength: Math.floor(maxLength) } : {}),
     ...(settings.get<unknown>('at') === 'output' ? { at: 'output' } : {}),
     ...inputRange(range),
+    ...given(resource, 'set'),
+    ...given(resource, 'states'),
   };
+}
+
+/** What was said of one checkpoint's inputs (`set`) or states: under its path in the workspace folder, or under its file name. */
+function given(resource: vscode.Uri, key: 'set' | 'states'): Partial<Record<typeof key, Record<string, string>>> {
+  const value = vscode.workspace.getConfiguration(section, resource).get<unknown>(key);
+  const byCheckpoint = isObject(value) ? value : {};
+  const own = byCheckpoint[vscode.workspace.asRelativePath(resource, false)] ?? byCheckpoint[baseName(resource)];
+  if (!isObject(own)) return {};
+  const isAnswer = (v: unknown) => typeof v === 'string' || typeof v === 'number';
+  const entries = Object.entries(own).filter(([, v]) => isAnswer(v));
+  return entries.length === 0 ? {} : { [key]: Object.fromEntries(entries.map(([name, v]) => [name, String(v)])) };
+}
+
+/** Adds an answer `NAME=VALUE` for one checkpoint; null forgets all of its answers. */
+export async function setGiven(resource: vscode.Uri, key: 'set' | 'states', answer: string | null): Promise<void> {
+  const value = vscode.workspace.getConfiguration(section, resource).get<unknown>(key);
+  const [path, name] = [vscode.workspace.asRelativePath(resource, false), baseName(resource)];
+  const others = Object.fromEntries(Object.entries(isObject(value) ? value : {}).filter(([k]) => k !== path && k !== name));
+  const before = given(resource, key)[key] ?? {};
+  const at = answer?.indexOf('=') ?? 0;
+  const own = answer === null ? {} : { [path]: { ...before, [answer.slice(0, at)]: answer.slice(at + 1) } };
+  await update(resource, key, { ...others, ...own });
 }
 
 /** The samples file the user chose for this checkpoint; undefined: none was. */
@@ -43,7 +68,7 @@ export function excludeGlob(folder: vscode.WorkspaceFolder): string | null {
 
 /** Whether a change of settings can alter the report of this checkpoint. */
 export function affectsReport(change: vscode.ConfigurationChangeEvent, resource: vscode.Uri): boolean {
-  return ['epsilon', 'at', 'inputRange', 'samples', 'maxLength'].some((key) =>
+  return ['epsilon', 'at', 'inputRange', 'samples', 'maxLength', 'set', 'states'].some((key) =>
     change.affectsConfiguration(`${section}.${key}`, resource),
   );
 }
@@ -71,7 +96,7 @@ export async function takeRangeFromSamples(resource: vscode.Uri): Promise<void> 
   await update(resource, 'inputRange', 'samples');
 }
 
-async function update(resource: vscode.Uri, key: string, value: string | undefined): Promise<void> {
+async function update(resource: vscode.Uri, key: string, value: string | object | undefined): Promise<void> {
   const inFolder = vscode.workspace.getWorkspaceFolder(resource) !== undefined;
   const target = inFolder ? vscode.ConfigurationTarget.WorkspaceFolder : vscode.ConfigurationTarget.Global;
   await vscode.workspace.getConfiguration(section, resource).update(key, value, target);
@@ -79,6 +104,10 @@ async function update(resource: vscode.Uri, key: string, value: string | undefin
 
 function isFinite(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isRange(value: unknown): value is [number, number] {

@@ -269,6 +269,8 @@ describe.skipIf(!hasCheckpoint(...dtln))('dtln model_1', () => {
     const path = checkpointPath(...dtln);
     const report = await check(nodeFiles(path), options, runtime, silent);
     expect(report.verdict).toBe('unstable');
+    // Cell states whose boxes reach 10¹³ must not drown the lower bound.
+    for (const layer of report.layers) expect(layer.lambdaLowerBound).toBeGreaterThan(1);
     const w = report.witness!;
     expect(w.of).toBe('model');
     expect(w.layers.length).toBeGreaterThan(0);

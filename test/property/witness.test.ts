@@ -20,7 +20,7 @@ import { gruLatch, linearUnit, lstmLatch, oneLayer, tanhUnit } from '../support/
 
 const threshold = 2e-3;
 const systemOf = (cell: Cell, reverse = false) => causalSystem(oneLayer(cell, reverse), reverse, () => true)!;
-const search = (system: CausalSystem, low: number, high: number, steps = 1000): Witness | null =>
+const search = (system: CausalSystem, low: number, high: number, steps = 3000): Witness | null =>
   finished(findWitness(system, { range: box(system.inputSize, low, high), threshold, budget: 1e9, steps, seed: 7 }));
 
 /** The steps of a pattern, as a user would feed them. */

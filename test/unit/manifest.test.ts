@@ -47,6 +47,7 @@ describe('the manifest', () => {
       'rnnStability.exportFeedforward': 'Export truncated feedforward ONNX',
       'rnnStability.checkWorkspace': 'Check all RNN checkpoints in workspace',
       'rnnStability.chooseSamples': 'Choose sample sequences',
+      'rnnStability.chooseInputs': 'Set inputs and states of a streaming model',
       'rnnStability.useSampleRange': 'Take the input range from the samples',
     });
   });

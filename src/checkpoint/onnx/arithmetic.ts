@@ -2,7 +2,7 @@ import { matrix, transposed } from '../../network/matrix.js';
 import type { Signal } from '../../network/signal.js';
 import { floatAttribute, intAttribute, intsAttribute } from './attributes.js';
 import { normalAxis } from './constants.js';
-import { convolutionMatrix } from './convolution.js';
+import { convolutionMatrix, spreadConvolution } from './convolution.js';
 import type { NodeProto } from './onnx_pb.js';
 import type { SignalContext } from './signals.js';
 
@@ -110,6 +110,19 @@ export function pointwiseConvolution(context: SignalContext, node: NodeProto, si
   if (!context.features.keepsTime(input, node.output[0]!)) return null;
   const linear: Signal = { kind: 'linear', size, from, matrix: kernel.matrix };
   return kernel.bias ? { kind: 'sum', size, parts: [linear, { kind: 'constant', size, value: kernel.bias }] } : linear;
+}
+
+/** A convolution along axes that hold features: a sparse matrix over all of them. */
+export function convolution(context: SignalContext, node: NodeProto, size: number): Signal | null {
+  const input = node.input[0]!;
+  const from = context.signal(input);
+  const shape = context.features.shape(input);
+  const sizes = shape && context.features.sizes(shape);
+  if (!from || !sizes || sizes[0] !== 1 || shape.slice(2).some((dim) => context.features.reachesOutside(dim))) return null;
+  const spread = spreadConvolution(node, sizes.slice(1), context.constants);
+  if (spread?.matrix.rows !== size || spread.matrix.cols !== from.size) return null;
+  const linear: Signal = { kind: 'linear', size, from, matrix: spread.matrix };
+  return spread.bias ? { kind: 'sum', size, parts: [linear, { kind: 'constant', size, value: spread.bias }] } : linear;
 }
 
 export function batchNormalization(context: SignalContext, node: NodeProto, size: number): Signal | null {

@@ -1,7 +1,7 @@
 import { BadInputError } from '../../errors.js';
 import { floatAttribute, floatsAttribute, intAttribute, intsAttribute, tensorAttribute } from './attributes.js';
 import { isStandard, nodeLabel } from './model.js';
-import type { GraphProto, NodeProto } from './onnx_pb.js';
+import type { GraphProto, NodeProto, TensorProto } from './onnx_pb.js';
 import { DataType, elementCount, joinedAlong, readTensor, type ExternalData, type Tensor } from './tensor.js';
 
 /**
@@ -9,12 +9,12 @@ import { DataType, elementCount, joinedAlong, readTensor, type ExternalData, typ
  * hide recurrent weights behind Unsqueeze(Concat(Slice(Constant))); integers that describe shapes need a little arithmetic too.
  */
 export class Constants {
-  private readonly initializers = new Map<string, GraphProto['initializer'][number]>();
+  private readonly initializers = new Map<string, TensorProto>();
   private readonly producers = new Map<string, NodeProto>();
   private readonly folded = new Map<string, Tensor | null>();
 
   constructor(
-    graph: GraphProto,
+    private readonly graph: Pick<GraphProto, 'node' | 'initializer'>,
     private readonly external: ExternalData,
   ) {
     for (const tensor of graph.initializer) this.initializers.set(tensor.name, tensor);
@@ -24,6 +24,12 @@ export class Constants {
   /** The node that makes a tensor; undefined for inputs and initializers. */
   producer(name: string): NodeProto | undefined {
     return this.producers.get(name);
+  }
+
+  /** What follows where these tensors have these values. */
+  given(...tensors: readonly TensorProto[]): Constants {
+    const { node, initializer } = this.graph;
+    return new Constants({ node, initializer: [...initializer, ...tensors] }, this.external);
   }
 
   value(name: string): Tensor | null {
@@ -250,6 +256,14 @@ const foldable: Record<string, Operation> = {
   GreaterOrEqual: comparison((a, b) => a >= b),
   And: comparison((a, b) => a !== 0 && b !== 0),
   Or: comparison((a, b) => a !== 0 || b !== 0),
+  Where: (_node, [condition, a, b]) => {
+    if (!condition || !a || !b) return null;
+    const parts = [condition, a, b];
+    const long = parts.reduce((x, y) => (y.data.length > x.data.length ? y : x));
+    if (parts.some((t) => t.data.length !== long.data.length && t.data.length !== 1)) return null;
+    const at = (t: Tensor, i: number) => t.data[t.data.length === 1 ? 0 : i]!;
+    return { dims: long.dims, type: a.type, data: long.data.map((_, i) => at(at(condition, i) ? a : b, i)) };
+  },
   Not: (_node, [source]) => (source ? { ...source, data: source.data.map((v) => (v === 0 ? 1 : 0)) } : null),
   Cast: (node, [source]) => (source ? { ...source, type: intAttribute(node, 'to') ?? source.type } : null),
   Unsqueeze: (node, [source, axesInput]) => {

@@ -30,7 +30,7 @@ export function replaceLoops(graph: GraphProto, opset: number, external: Externa
 const mostIterations = 4096;
 
 /** One state that the body carries from iteration to iteration. */
-interface CarriedState {
+export interface CarriedState {
   /** Tensors: the body's input and output, the node's input and output. */
   readonly inner: string;
   readonly next: string;
@@ -38,23 +38,27 @@ interface CarriedState {
   readonly final: string;
 }
 
-class LoopReader {
-  private readonly body: GraphProto;
-  private readonly isScan: boolean;
+export class LoopReader {
+  readonly body: GraphProto;
+  readonly isScan: boolean;
   /** The body beside the graph around it: constants and shapes then follow across the border. */
   private readonly beside: GraphProto;
-  private readonly constants: Constants;
-  private readonly shapes: Shapes;
+  readonly constants: Constants;
+  readonly shapes: Shapes;
   private readonly carried: readonly CarriedState[];
   /** Body outputs that are stacked over the iterations, with the node's outputs. */
-  private readonly stacked: readonly { readonly inner: string; readonly outer: string }[];
-  private readonly invariants: readonly CarriedState[];
+  readonly stacked: readonly { readonly inner: string; readonly outer: string }[];
+  readonly invariants: readonly CarriedState[];
+  /** States that count the iterations from zero. */
+  readonly counters: readonly CarriedState[];
+  /** What recurs. */
+  readonly states: readonly CarriedState[];
 
   constructor(
     graph: GraphProto,
     private readonly node: NodeProto,
     private readonly opset: number,
-    private readonly external: ExternalData,
+    external: ExternalData,
   ) {
     this.isScan = node.opType === 'Scan';
     this.body = node.attribute.find((a) => a.name === 'body')?.g ?? create(GraphProtoSchema);
@@ -88,11 +92,12 @@ class LoopReader {
     });
     this.constants = new Constants(this.beside, external);
     this.shapes = new Shapes(this.beside, this.constants);
+    this.counters = this.isScan ? [] : this.carried.filter((s) => this.isCounter(s));
+    this.states = this.carried.filter((s) => !this.counters.includes(s));
   }
 
   replacement(): GraphBuilder | null {
-    const counters = this.isScan ? [] : this.carried.filter((s) => this.isCounter(s));
-    const states = this.carried.filter((s) => !counters.includes(s));
+    const { counters, states } = this;
     const isState = new Set(states.map((s) => s.inner));
     const producer = (name: string) => this.constants.producer(name);
     const affine = new AffineReader(producer, this.constants, (name) => this.shapes.shape(name)?.map(dimSize) ?? null);
@@ -116,8 +121,8 @@ class LoopReader {
     const g = new GraphBuilder(label, this.opset, this.floatType());
     const sequences = new Map<string, string>();
     for (const { cell, h, c } of this.inOrder(cells)) {
-      const x = sequences.get(affine.base(cell.x)) ?? this.sequence(cell.x, counters);
-      if (x === null) return null;
+      const x = sequences.get(affine.base(cell.x)) ?? this.sequence(cell.x);
+      if (x === null || (!sequences.has(affine.base(cell.x)) && this.shapes.shape(x)?.length !== 3)) return null;
       // Each cell has its own weights, so each has its own builder.
       const own = new GraphBuilder(`${cell.nextH}/${cell.kind}`, this.opset, this.floatType());
       const state = (s: CarriedState) => own.unsqueeze(s.initial, 0);
@@ -148,7 +153,7 @@ class LoopReader {
     return g;
   }
 
-  private isRead(name: string): boolean {
+  isRead(name: string): boolean {
     return this.beside.output.some((o) => o.name === name) || this.beside.node.some((n) => readsOf(n).includes(name));
   }
 
@@ -172,8 +177,9 @@ class LoopReader {
     return step !== undefined && this.constants.value(step)?.data[0] === 1;
   }
 
-  /** The sequence [time, batch, I] of which the body reads one step as `x`; null unless every step is read once, in order. */
-  private sequence(x: string, counters: readonly CarriedState[]): string | null {
+  /** The sequence [time, …] of which the body reads one step as `x`; null unless every step is read once, in order. */
+  sequence(x: string): string | null {
+    const { counters } = this;
     if (this.isScan) {
       const states = this.node.input.length - (intAttribute(this.node, 'num_scan_inputs') ?? 1);
       const index = this.body.input.findIndex((i) => i.name === x) - states;
@@ -182,7 +188,7 @@ class LoopReader {
       const other = axis !== 0 || backwards('scan_input_directions') || backwards('scan_output_directions');
       const stackedElsewhere = intsAttribute(this.node, 'scan_output_axes')?.some((a) => a !== 0) ?? false;
       const name = this.node.input[states + index];
-      return index < 0 || other || stackedElsewhere || name === undefined || this.shapes.shape(name)?.length !== 3 ? null : name;
+      return index < 0 || other || stackedElsewhere || name === undefined || !this.shapes.shape(name) ? null : name;
     }
     const gather = this.constants.producer(x);
     if (gather?.opType !== 'Gather' || (intAttribute(gather, 'axis') ?? 0) !== 0) return null;
@@ -190,8 +196,8 @@ class LoopReader {
     const shape = this.shapes.shape(sequence);
     const counts = new Set([this.body.input[0]!.name, ...counters.map((s) => s.inner)]);
     const indexed = this.constants.producer(index)?.opType === 'Cast' ? this.constants.producer(index)!.input[0]! : index;
-    if (shape?.length !== 3 || !counts.has(indexed)) return null;
-    const trips = this.trips(counters);
+    if (!shape || shape.length === 0 || !counts.has(indexed)) return null;
+    const trips = this.trips();
     if (trips !== null) return dimSize(shape[0]!) === trips ? sequence : null;
     // A trip count that is only known at run time must be the length of the sequence itself, with no other way to stop.
     const wanted = this.shapes.vector(this.node.input[0] ?? '')?.[0];
@@ -209,7 +215,8 @@ class LoopReader {
   }
 
   /** Iterations, where the trip count and the condition depend on nothing but counting; null where they are not known. */
-  private trips(counters: readonly CarriedState[]): number | null {
+  private trips(): number | null {
+    const { counters } = this;
     const limit = this.constants.value(this.node.input[0] ?? '')?.data[0];
     const first = (this.node.input[1] ?? '') === '' ? 1 : this.constants.value(this.node.input[1]!)?.data[0];
     if (limit === undefined || first === undefined || limit > mostIterations) return null;
@@ -218,16 +225,12 @@ class LoopReader {
     let trips = 0;
     while (holds && trips < limit) {
       const count = (name: string, type = DataType.INT64) => tensorProto(name, type, [], [trips]);
-      const at = create(GraphProtoSchema, {
-        node: this.beside.node,
-        initializer: [
-          ...this.beside.initializer,
-          count(iteration!.name),
-          tensorProto(condition!.name, DataType.BOOL, [], [1]),
-          ...counters.map((s) => count(s.inner)),
-        ],
-      });
-      const next = new Constants(at, this.external).value(this.body.output[0]!.name);
+      const at = this.constants.given(
+        count(iteration!.name),
+        tensorProto(condition!.name, DataType.BOOL, [], [1]),
+        ...counters.map((s) => count(s.inner)),
+      );
+      const next = at.value(this.body.output[0]!.name);
       if (!next) return null;
       trips++;
       holds = next.data[0]!;

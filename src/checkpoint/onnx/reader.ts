@@ -1,4 +1,4 @@
-import { BadInputError } from '../../errors.js';
+import { BadInputError, type Question } from '../../errors.js';
 import type { RecurrentLayer, RecurrentNetwork } from '../../network/network.js';
 import { siblingSegments } from '../siblingPath.js';
 import { inlineDecidedBranches } from './branches.js';
@@ -69,7 +69,8 @@ function refuseWithoutLayers(graph: GraphProto): never {
     possible.length > 0
       ? `; if its caller feeds an output back to an input, say so with --state ${possible[0]} or in the setting rnnStability.states`
       : ', and no output has the shape of an input that could be its state';
-  throw new BadInputError('no-recurrence', `the model has no RNN, LSTM or GRU node${hint}`);
+  const question: Question | undefined = possible.length > 0 ? { about: 'states', answers: possible } : undefined;
+  throw new BadInputError('no-recurrence', `the model has no RNN, LSTM or GRU node${hint}`, undefined, question);
 }
 
 /** @throws BadInputError where the file or a recurrent node in it cannot be used */

@@ -5,6 +5,7 @@ import { normalAxis, sliceRanges } from './constants.js';
 import { dimSize } from './dims.js';
 import type { NodeProto } from './onnx_pb.js';
 import type { SignalContext } from './signals.js';
+import { tokenInput } from './tokens.js';
 
 /** Operators that put features into another order, keep some of them, or look them up in a table. */
 
@@ -25,6 +26,24 @@ export function transpose(context: SignalContext, node: NodeProto, size: number)
     for (let j = perm.length - 1; j >= 0 && ++at[j]! >= sizes[perm[j]!]!; j--) at[j] = 0;
   }
   return { kind: 'select', size, from, index };
+}
+
+export function concat(context: SignalContext, node: NodeProto, name: string, size: number): Signal | null {
+  const shape = context.features.shape(name);
+  const sizes = shape && context.features.sizes(shape);
+  const parts = node.input.map((part) => context.signal(part));
+  if (!sizes || !parts.every((p) => p !== null)) return null;
+  const axis = normalAxis(intAttribute(node, 'axis') ?? 1, sizes.length, node);
+  if (context.features.reachesOutside(shape[axis]!) || parts.reduce((sum, p) => sum + p.size, 0) !== size) return null;
+  const joined: Signal = { kind: 'concat', size, parts };
+  const outer = sizes.slice(0, axis).reduce((a, b) => a * b, 1);
+  if (outer === 1) return joined;
+  // Row by row: every part has a stretch of its own in each.
+  const starts = parts.map((_, i) => parts.slice(0, i).reduce((sum, p) => sum + p.size, 0));
+  const index = Array.from({ length: outer }, (_, row) =>
+    parts.map((p, i) => Array.from({ length: p.size / outer }, (_, c) => starts[i]! + (row * p.size) / outer + c)),
+  );
+  return { kind: 'select', size, from: joined, index: Int32Array.from(index.flat(2)) };
 }
 
 /** Features `start`, `start + step`, … of one axis. */
@@ -84,12 +103,6 @@ export function part(context: SignalContext, node: NodeProto, name: string, size
   return selected?.size === size ? selected : null;
 }
 
-/** Tokens may come as other numbers and be cast to integers on the way. */
-function beforeCasts(context: SignalContext, name: string): string {
-  const node = context.constants.producer(name);
-  return node?.opType === 'Cast' ? beforeCasts(context, node.input[0]!) : name;
-}
-
 export function gather(context: SignalContext, node: NodeProto, size: number): Signal | null {
   const [data, index] = node.input as [string, string];
   const table = context.constants.value(data);
@@ -97,8 +110,10 @@ export function gather(context: SignalContext, node: NodeProto, size: number): S
   if (table) {
     // An embedding: the token is a graph input, the row is the features.
     if (axis !== 0 || table.dims.length !== 2 || context.features.count(index) !== 1) return null;
-    const tokens = context.signal(beforeCasts(context, index));
-    const below = tokens?.kind === 'source' && tokens.operator === null ? tokens.name : null;
+    const below = tokenInput(index, table.dims[0]!, context.constants, (name) => {
+      const signal = context.features.count(name) === 1 ? context.signal(name) : null;
+      return signal?.kind === 'source' && signal.operator === null ? signal.name : null;
+    });
     if (below === null) return null;
     return { kind: 'table', size, source: below, rows: matrix(table.dims[0]!, table.dims[1]!, table.data) };
   }

@@ -1,9 +1,8 @@
-import { create } from '@bufbuild/protobuf';
 import { BadInputError } from '../../errors.js';
 import { Constants } from './constants.js';
-import { dependents, readsOf } from './graphs.js';
+import { bodiesOf, dependents } from './graphs.js';
 import { nodeLabel } from './model.js';
-import { NodeProtoSchema, type GraphProto, type NodeProto, type ValueInfoProto } from './onnx_pb.js';
+import type { GraphProto, NodeProto, ValueInfoProto } from './onnx_pb.js';
 import { DataType, elementCount, isFloat, tensorProto } from './tensor.js';
 
 /** What the user fixes about an input of the graph: `sr=16000` a value, `input=1x576` a shape. */
@@ -45,23 +44,36 @@ export function applySettings(graph: GraphProto, settings: InputSettings): Map<s
       throw new BadInputError('unknown-input', `there is no input "${name}" to set; the inputs are ${names.join(', ')}`);
     }
     const dims = declaredDims(info);
-    if (shapeSetting.test(text)) {
+    if (isShapeSetting(text)) {
       const shape = text.toLowerCase().split('x').map(Number);
       const fits = shape.length === dims.length && shape.every((d, i) => d > 0 && (dims[i] === null || dims[i] === d));
       if (!fits) throw unfit(info, text);
       shapes.set(name, shape);
       continue;
     }
-    const values = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
-    const sizes = dims.map((d) => d ?? (dims.length === 1 ? values.length : 1));
-    const count = elementCount(sizes);
-    const whole = isFloat(declaredType(info)) || values.every(Number.isInteger);
-    if (!values.every(Number.isFinite) || !whole || (values.length !== 1 && values.length !== count)) throw unfit(info, text);
-    const data = values.length === count ? values : new Array<number>(count).fill(values[0]!);
+    const { dims: sizes, data } = settingValue(info, text);
     graph.initializer.push(tensorProto(name, declaredType(info), sizes, data));
     graph.input = graph.input.filter((i) => i.name !== name);
   }
   return shapes;
+}
+
+/**
+ * A value as users write it, one number for all elements or a list of them, as the input takes it.
+ * @throws BadInputError where it does not fit
+ */
+export function settingValue(info: ValueInfoProto, text: string): { dims: number[]; data: Float64Array } {
+  const declared = declaredDims(info);
+  const values = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
+  const dims = declared.map((d) => d ?? (declared.length === 1 ? values.length : 1));
+  const count = elementCount(dims);
+  const whole = isFloat(declaredType(info)) || values.every(Number.isInteger);
+  if (!values.every(Number.isFinite) || !whole || (values.length !== 1 && values.length !== count)) throw unfit(info, text);
+  return { dims, data: Float64Array.from({ length: count }, (_, i) => values[values.length === 1 ? 0 : i]!) };
+}
+
+export function isShapeSetting(text: string): boolean {
+  return shapeSetting.test(text);
 }
 
 function unfit(info: ValueInfoProto, text: string): BadInputError {
@@ -83,30 +95,32 @@ export interface DecidingInput {
 
 /** The inputs on whose value the condition of an If depends. */
 export function decidingInputs(graph: GraphProto): DecidingInput[] {
-  const constants = new Constants(graph, new Map());
-  const conditions = allNodes(graph.node).filter((n) => n.opType === 'If');
   return freeInputs(graph).flatMap((info): DecidingInput[] => {
-    const dims = declaredDims(info);
     const type = declaredType(info);
     // A choice is a single number or flag; a float tensor is data.
-    if (isFloat(type) || elementCount(dims.map((d) => d ?? 2)) !== 1) return [];
-    // Its shape decides nothing: only what follows from its value.
-    const valued = graph.node.filter((n) => n.opType !== 'Shape' && n.opType !== 'Size');
-    const from = dependents(valued, [info.name]);
-    const decided = conditions.find((n) => from.has(n.input[0] ?? ''));
+    if (isFloat(type) || elementCount(declaredDims(info).map((d) => d ?? 2)) !== 1) return [];
+    const { decided, values } = questionsAbout(graph, [info.name], new Constants(graph, new Map()));
     if (!decided) return [];
-    const compared = valued.filter((n) => /^(Equal|Less|Greater)/.test(n.opType) && readsOf(n).some((name) => from.has(name)));
-    const values = compared.flatMap((n) => n.input.flatMap((name) => [...(constants.value(name)?.data ?? [])]));
     const given = type === DataType.BOOL && values.length === 0 ? [0, 1] : values;
     return [{ name: info.name, node: nodeLabel(decided), values: [...new Set(given)] }];
   });
 }
 
-function allNodes(nodes: readonly NodeProto[]): NodeProto[] {
-  return nodes.flatMap((n) => [n, ...n.attribute.flatMap((a) => (a.g ? allNodes(a.g.node) : []))]);
-}
-
-/** A node of the default domain. */
-export function plainNode(opType: string, input: readonly string[], output: readonly string[]): NodeProto {
-  return create(NodeProtoSchema, { opType, name: `${output[0]}/${opType}`, input: [...input], output: [...output] });
+/** The first If that depends on the values of these tensors, and what they are compared with, in all branches. */
+function questionsAbout(
+  graph: GraphProto,
+  tensors: Iterable<string>,
+  outer: Constants,
+): { decided?: NodeProto; values: number[] } {
+  // Its shape decides nothing: only what follows from its value.
+  const valued = graph.node.filter((n) => n.opType !== 'Shape' && n.opType !== 'Size');
+  const from = dependents(valued, tensors);
+  const own = new Constants(graph, new Map());
+  const stored = (name: string) => own.value(name) ?? outer.value(name);
+  const compared = valued.filter((n) => /^(Equal|Less|Greater)/.test(n.opType) && n.input.some((name) => from.has(name)));
+  const values = compared.flatMap((n) => n.input.flatMap((name) => [...(stored(name)?.data ?? [])]));
+  const inside = graph.node.flatMap(bodiesOf).map((body) => questionsAbout(body, from, own));
+  const decided =
+    graph.node.find((n) => n.opType === 'If' && from.has(n.input[0] ?? '')) ?? inside.find((i) => i.decided)?.decided;
+  return { ...(decided ? { decided } : {}), values: [...values, ...inside.flatMap((i) => i.values)] };
 }

@@ -3,6 +3,7 @@ import { walkSignal, type Signal, type SourceSignal } from '../../network/signal
 import {
   arithmetic,
   batchNormalization,
+  convolution,
   dense,
   layerNormalization,
   operand,
@@ -18,7 +19,7 @@ import { Features } from './features.js';
 import { isStandard, nodeLabel } from './model.js';
 import type { NodeProto } from './onnx_pb.js';
 import { isRecurrent } from './recurrent.js';
-import { gather, part, transpose } from './selection.js';
+import { concat, gather, part, transpose } from './selection.js';
 import type { Shapes } from './shapes.js';
 import { DataType, isFloat } from './tensor.js';
 
@@ -157,13 +158,8 @@ export class SignalReader implements SignalContext {
         return part(this, node, name, size);
       case 'Gather':
         return gather(this, node, size);
-      case 'Concat': {
-        const axis = this.features.axis(name);
-        const rank = this.features.shape(name)?.length ?? 0;
-        if (axis === null || normalAxis(intAttribute(node, 'axis') ?? 1, rank, node) !== axis) return null;
-        const parts = node.input.map((part) => this.signal(part));
-        return parts.every((p) => p !== null) ? { kind: 'concat', size, parts } : null;
-      }
+      case 'Concat':
+        return concat(this, node, name, size);
       case 'Add':
       case 'Sub':
       case 'Mul':
@@ -183,12 +179,15 @@ export class SignalReader implements SignalContext {
       case 'ReduceSum':
         return reduced(this, node, size);
       case 'Conv':
-        return pointwiseConvolution(this, node, size);
-      default: {
-        const signal = elementwise(node, size, from, (constant) => operand(this, constant, name));
-        // The limits of a Clip say more than what is stated for an operator that is not understood.
-        return signal && this.clipRange(node) && isFree(signal) ? null : signal;
+        return pointwiseConvolution(this, node, size) ?? convolution(this, node, size);
+      case 'Clip': {
+        // What it clips may be unknown; its limits are not.
+        const signal = from();
+        if (signal && isFree(signal) && this.clipRange(node)) return null;
+        return elementwise(node, size, from, (constant) => operand(this, constant, name));
       }
+      default:
+        return elementwise(node, size, from, (constant) => operand(this, constant, name));
     }
   }
 

@@ -195,5 +195,7 @@ function ambiguous(candidates: readonly Candidate[]): BadInputError {
     'state-pairs-ambiguous',
     `which outputs are fed back to which inputs is not clear: it could be ${possible.join(', ')}; ` +
       `say it with --state ${possible[0]} (one --state for each), or in the setting rnnStability.states`,
+    undefined,
+    { about: 'states', answers: possible },
   );
 }

@@ -2,17 +2,13 @@ import { create } from '@bufbuild/protobuf';
 import type { InferenceRuntime } from '../../runtime/inference.js';
 import { inlineDecidedBranches } from './branches.js';
 import { Constants } from './constants.js';
-import { plain, withDimension } from './exposed.js';
+import { declared, plain, withDimension } from './exposed.js';
 import { liveNodes, pruned, readsOf } from './graphs.js';
 import { isStandard, writeModel, type ModelProtoWithGraph } from './model.js';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
   NodeProtoSchema,
-  TensorShapeProto_DimensionSchema,
-  TensorShapeProtoSchema,
-  TypeProto_TensorSchema,
-  TypeProtoSchema,
   ValueInfoProtoSchema,
   type GraphProto,
   type NodeProto,
@@ -138,13 +134,7 @@ async function withShapesDeclared(model: ModelProtoWithGraph, runtime: Inference
     graph.output.map((o) => o.name),
   ).flatMap((n: NodeProto) => n.output.filter((o) => o !== ''));
   const values = await evaluate(model, names, runtime);
-  const info = (name: string, tensor: Tensor) => {
-    const dim = tensor.dims.map((d) =>
-      create(TensorShapeProto_DimensionSchema, { value: { case: 'dimValue', value: BigInt(d) } }),
-    );
-    const value = create(TypeProto_TensorSchema, { elemType: tensor.type, shape: create(TensorShapeProtoSchema, { dim }) });
-    return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: 'tensorType', value } }) });
-  };
+  const info = (name: string, tensor: Tensor) => declared(name, tensor.type, tensor.dims);
   return withGraph(model, {
     valueInfo: [...values].map(([name, tensor]) => info(name, tensor)),
     output: graph.output.map((o) => (values.has(o.name) ? info(o.name, values.get(o.name)!) : o)),

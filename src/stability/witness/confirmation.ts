@@ -11,6 +11,8 @@ export interface Confirmed extends Omit<Witness, 'separator'> {
   readonly paths: Paths;
 }
 
+/** Trajectories that have arrived on orbits by this share of the steps need not be followed further. */
+const firstLook = 1 / 3;
 const fewestSteps = 200;
 /** As many first steps as `findSeparator` needs. */
 const pathSteps = 256;
@@ -31,13 +33,14 @@ export function* confirm(
     common,
   } = candidate;
   const driven = new DrivenSystem(system, common);
-  const steps = Math.min(asked, Math.max(fewestSteps, Math.floor(limit / (4 * driven.cost))));
-  const distances = new Float64Array(steps + 1);
+  const most = Math.min(asked, Math.max(fewestSteps, Math.floor(limit / (4 * driven.cost))));
+  const look = Math.min(most, Math.ceil(asked * firstLook));
+  const distances = new Float64Array(most + 1);
   const paths: Paths = [[a.state], [b.state]];
   const last: Paths = [[a.state], [b.state]];
   let states: readonly [Float64Array, Float64Array] = [a.state, b.state];
   distances[0] = outputDistance(system, ...states);
-  for (let t = 1; t <= steps; t++) {
+  for (let t = 1; t <= most; t++) {
     states = [driven.step(t - 1, states[0]), driven.step(t - 1, states[1])];
     budget.spend(2 * driven.cost);
     distances[t] = outputDistance(system, ...states);
@@ -48,35 +51,49 @@ export function* confirm(
     }
     if (!(distance(...states) > threshold)) return null;
     yield budget.share;
+    if (t !== look && t !== most) continue;
+    const seen = distances.subarray(0, t + 1);
+    if (!staysApart(seen, threshold)) return null;
+    const orbits = yield* orbitsAhead(system, last, rotated(common, t), budget);
+    if (orbits === 'merging') return null;
+    const settled = orbits.every((orbit) => orbit && isAttracting(orbit));
+    // Fewer steps than asked for are believed only where both trajectories have arrived.
+    if (!settled && t < asked) continue;
+    return {
+      kind: kindOf(orbits),
+      prefixes: [a.prefix, b.prefix],
+      common: { pattern: common, steps: t },
+      distances: seen,
+      componentDistances: system.components.map((c) =>
+        last[0].reduce((m, state, i) => Math.max(m, distance(outputOf(c, state), outputOf(c, last[1][i]!))), 0),
+      ),
+      orbits,
+      candidate,
+      paths,
+    };
   }
-  if (!staysApart(distances, threshold)) return null;
-  const next = rotated(common, steps);
-  const apart = distance(...states);
+  return null;
+}
+
+/** The orbits that two trajectories have arrived at, null for one that has not; `merging` where both creep towards one orbit. */
+function* orbitsAhead(
+  system: CausalSystem,
+  last: Paths,
+  inputs: readonly Float64Array[],
+  budget: Budget,
+): Generator<number, Witness['orbits'] | 'merging'> {
+  const ends = [last[0].at(-1)!, last[1].at(-1)!] as const;
+  const apart = distance(...ends);
   const ahead = [
-    yield* orbitAhead(system, last[0], next, slow * apart, budget),
-    yield* orbitAhead(system, last[1], next, slow * apart, budget),
+    yield* orbitAhead(system, last[0], inputs, slow * apart, budget),
+    yield* orbitAhead(system, last[1], inputs, slow * apart, budget),
   ] as const;
-  // Both creep towards one orbit: they forget, only slowly.
-  if (ahead[0] && ahead[1] && isSame(ahead[0].states[0]!, ahead[1].states[0]!)) return null;
+  if (ahead[0] && ahead[1] && isSame(ahead[0].states[0]!, ahead[1].states[0]!)) return 'merging';
   const arrived = (side: 0 | 1) => {
     const orbit = ahead[side];
-    return orbit && distance(orbit.states[0]!, states[side]) < near * apart ? orbit : null;
+    return orbit && distance(orbit.states[0]!, ends[side]) < near * apart ? orbit : null;
   };
-  const orbits = [arrived(0), arrived(1)] as const;
-  // Fewer steps than asked for are believed only where both trajectories have arrived.
-  if (steps < asked && !orbits.every((orbit) => orbit && isAttracting(orbit))) return null;
-  return {
-    kind: kindOf(orbits),
-    prefixes: [a.prefix, b.prefix],
-    common: { pattern: common, steps },
-    distances,
-    componentDistances: system.components.map((c) =>
-      last[0].reduce((m, state, i) => Math.max(m, distance(outputOf(c, state), outputOf(c, last[1][i]!))), 0),
-    ),
-    orbits,
-    candidate,
-    paths,
-  };
+  return [arrived(0), arrived(1)];
 }
 
 /**
@@ -109,15 +126,14 @@ function isSame(a: Float64Array, b: Float64Array): boolean {
 }
 
 /**
- * True when distances stay above the threshold and do not fall in their second half. By tenths, because the distance of two
- * oscillations is small at times.
+ * True when distances stay above the threshold and do not fall in their second half. By means over tenths, because the
+ * distance of two oscillations is small at times.
  */
-export function staysApart(distances: ArrayLike<number>, threshold: number): boolean {
+export function staysApart(distances: Float64Array, threshold: number): boolean {
   const tenth = (n: number) => Math.floor((n * distances.length) / 10);
   const late = [5, 6, 7, 8, 9].map((n) => {
-    let largest = 0;
-    for (let t = tenth(n); t < tenth(n + 1); t++) largest = Math.max(largest, distances[t]!);
-    return largest;
+    const part = distances.subarray(tenth(n), tenth(n + 1));
+    return part.reduce((sum, d) => sum + d, 0) / part.length;
   });
-  return late.every((v) => v > threshold && v < Infinity) && late[4]! > 0.9 * late[0]!;
+  return late.every((mean) => mean > threshold && mean < Infinity) && late[4]! > 0.9 * late[0]!;
 }

@@ -47,7 +47,7 @@ export interface WitnessOptions {
   readonly threshold: number;
   /** Multiplications that the search may cost; a confirmation that has begun is finished. */
   readonly budget: number;
-  /** Steps of the common input that confirm a candidate; a large system gets as many as the budget allows. */
+  /** Steps of the common input for which motion that does not settle is followed; a large system's as far as the budget goes. */
   readonly steps: number;
   readonly seed: number;
 }
