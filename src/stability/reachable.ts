@@ -23,8 +23,8 @@ export const unbounded = (size: number): Box => ({
   upper: new Float64Array(size).fill(Infinity),
 });
 
-/** Growing and tightening stop when no bound moves by more than this fraction of the box. */
-const settled = 1e-3;
+/** Growing and tightening stop when no bound moves by more than this fraction of the box: coarser where an image takes long. */
+const settled = (size: number) => (size <= 1024 ? 1e-3 : 5e-3);
 const maxSteps = 60;
 
 /**
@@ -70,9 +70,10 @@ function grownBox(initial: Box, image: (state: Box) => Box): Box | null {
 
 /** True where `from`, which holds `to`, is larger by more than a small fraction. */
 function moved(from: Box, to: Box): boolean {
+  const tolerance = settled(from.lower.length);
   return to.lower.some((v, j) => {
     const size = from.upper[j]! - from.lower[j]!;
-    return size - (to.upper[j]! - v) > settled * size;
+    return size - (to.upper[j]! - v) > tolerance * size;
   });
 }
 
